@@ -1,0 +1,342 @@
+"""The configuration of a study: frozen, typed, checked when it is made.
+
+Flags and config files speak `ml_collections.ConfigDict`; `from_config_dict` and `to_config_dict`
+translate. Whatever is wrong becomes one `ConfigError` sentence that names the field, the value and
+what is allowed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+_STRICT = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+_section = pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_STRICT)
+
+AtLeast1 = Annotated[int, Field(ge=1)]
+AtLeast0 = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+
+FamilyKind = Literal["mlp", "rnn", "lstm", "gru"]
+AttackName = Literal[
+    "loss",
+    "lira_online",
+    "lira_online_global",
+    "lira_offline",
+    "lira_offline_global",
+    "rmia_online",
+    "rmia_offline",
+]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; the message is one sentence for the person at the keyboard."""
+
+
+@_section
+class DataConfig:
+    """Where records come from and how they are parted.
+
+    source: "digits", "npz:PATH", "tfds:NAME" or "synthetic:NAME". kind: whether integers are
+    features or token ids ("auto" decides from the arrays). test_size 0 takes what is left.
+    seed chooses which records fall into which part, apart from the seed of the study.
+    """
+
+    source: str = "digits"
+    kind: Literal["auto", "features", "tokens"] = "auto"
+    pool_size: Annotated[int, Field(ge=4)] = 400
+    population_size: AtLeast1 = 400
+    test_size: AtLeast0 = 0
+    standardize: bool = True
+    directory: str = ""
+    seed: AtLeast0 = 0
+
+
+@_section
+class MembershipConfig:
+    """How many models there are and which records each is trained on.
+
+    fixed_size: every model draws its own train_size of pool_size records. paired: models 2i and
+    2i+1 hold complementary halves. bernoulli: every record with probability train_size/pool_size.
+    """
+
+    num_models: Annotated[int, Field(ge=4)] = 32
+    train_size: AtLeast1 = 200
+    design: Literal["fixed_size", "paired", "bernoulli"] = "fixed_size"
+
+
+@_section
+class FamilyConfig:
+    """One model family of the study.
+
+    hidden: width of every hidden layer (MLP) or of the recurrent state. layers: hidden layers.
+    embedding: width of token embeddings (tokens only). steps: cut a record into this many steps for
+    a recurrent model; 0 takes the record's own first axis. match: name of the family whose
+    parameter count this one takes; `hidden` is then found and its own value ignored.
+    """
+
+    kind: FamilyKind = "mlp"
+    hidden: AtLeast1 = 32
+    layers: AtLeast1 = 1
+    embedding: AtLeast1 = 16
+    steps: AtLeast0 = 0
+    dropout: Fraction = 0.0
+    match: str = ""
+
+
+@_section
+class TrainingConfig:
+    """How every model is trained.
+
+    schedule: shape of the learning rate over the whole training, after a linear warm-up over
+    warmup_epochs. order: "shuffle" draws a new order each epoch, "fixed" one order for all.
+    models_per_chunk: models trained and written as one unit; models_together: models mapped side by
+    side within a unit on one device (both 0: chosen for the device). matmul_precision: JAX's name.
+    """
+
+    epochs: AtLeast1 = 60
+    batch_size: AtLeast1 = 32
+    optimizer: Literal["sgd", "momentum", "adam", "adamw"] = "adam"
+    learning_rate: Positive = 3e-3
+    momentum: Fraction = 0.9
+    weight_decay: NonNegative = 0.0
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    warmup_epochs: AtLeast0 = 0
+    order: Literal["shuffle", "fixed"] = "shuffle"
+    models_per_chunk: AtLeast0 = 0
+    models_together: AtLeast0 = 0
+    matmul_precision: Literal["default", "high", "highest"] = "default"
+
+
+@_section
+class RecordingConfig:
+    """What is written down, and when.
+
+    spacing and num_checkpoints place T checkpoints over the epochs, the last epoch always among
+    them; `epochs` lists them instead (0: before training). logits_at: epochs, among the
+    checkpoints, at which full logits are kept. parameters: which checkpoints keep parameters.
+    """
+
+    spacing: Literal["linear", "log"] = "linear"
+    num_checkpoints: AtLeast1 = 6
+    epochs: tuple[AtLeast0, ...] = ()
+    logits_at: tuple[AtLeast0, ...] = ()
+    parameters: Literal["none", "final", "all"] = "final"
+
+
+@_section
+class AttacksConfig:
+    """Which attacks are run and with which constants.
+
+    rmia_gamma: RMIA's gamma. rmia_offline_scale: RMIA's a (offline only).
+    """
+
+    names: tuple[AttackName, ...] = (
+        "loss",
+        "lira_online",
+        "lira_online_global",
+        "lira_offline",
+        "lira_offline_global",
+        "rmia_online",
+        "rmia_offline",
+    )
+    rmia_gamma: Positive = 1.0
+    rmia_offline_scale: Annotated[float, Field(ge=0, le=1)] = 0.3
+
+
+@_section
+class ReportConfig:
+    """How results are summarised. confidence: of every interval. fpr: where TPR is read."""
+
+    confidence: Rate = 0.95
+    fpr: tuple[Rate, ...] = (0.1, 0.01, 0.001)
+
+
+def _default_families() -> dict[str, FamilyConfig]:
+    return {
+        "lstm": FamilyConfig(kind="lstm", hidden=32),
+        "mlp": FamilyConfig(kind="mlp", layers=2, match="lstm"),
+    }
+
+
+@_section
+class Config:
+    """A study: one pool, one membership design, several families, their attacks and the report."""
+
+    name: str = "digits"
+    seed: AtLeast0 = 0
+    data: DataConfig = DataConfig()
+    membership: MembershipConfig = MembershipConfig()
+    families: dict[str, FamilyConfig] = Field(default_factory=_default_families)
+    training: TrainingConfig = TrainingConfig()
+    recording: RecordingConfig = RecordingConfig()
+    attacks: AttacksConfig = AttacksConfig()
+    report: ReportConfig = ReportConfig()
+
+    def __post_init__(self) -> None:
+        _check_sizes(self)
+        _check_families(self)
+        _check_checkpoints(self)
+        _check_lists(self)
+
+
+def _check_sizes(config: Config) -> None:
+    n, pool = config.membership.train_size, config.data.pool_size
+    if n >= pool:
+        raise ConfigError(
+            f"config.membership.train_size is {n}: it must be below config.data.pool_size, {pool}, "
+            "or no record is ever a non-member."
+        )
+    if config.training.batch_size > n:
+        raise ConfigError(
+            f"config.training.batch_size is {config.training.batch_size}: it must not exceed "
+            f"config.membership.train_size, {n}."
+        )
+    if config.membership.design == "paired":
+        if config.membership.num_models % 2:
+            raise ConfigError(
+                f"config.membership.num_models is {config.membership.num_models}: "
+                'the "paired" design needs an even number.'
+            )
+        if 2 * n != pool:
+            raise ConfigError(
+                f'config.membership.train_size is {n}: the "paired" design needs exactly half of '
+                f"config.data.pool_size, {pool}."
+            )
+    if config.training.warmup_epochs >= config.training.epochs:
+        raise ConfigError(
+            f"config.training.warmup_epochs is {config.training.warmup_epochs}: it must be below "
+            f"config.training.epochs, {config.training.epochs}."
+        )
+
+
+def _check_families(config: Config) -> None:
+    if not config.families:
+        raise ConfigError("config.families is empty: name at least one family.")
+    for name, family in config.families.items():
+        if not name.isidentifier():
+            raise ConfigError(
+                f"config.families has the name {name!r}: a family's name is made of letters, digits "
+                "and underscores."
+            )
+        if not family.match:
+            continue
+        other = config.families.get(family.match)
+        if other is None or other.match:
+            fit = [key for key, value in config.families.items() if not value.match]
+            raise ConfigError(
+                f"config.families.{name}.match is {family.match!r}: it must name a family of its own "
+                f"size, one of {fit}."
+            )
+
+
+def _check_checkpoints(config: Config) -> None:
+    epochs, last = config.recording.epochs, config.training.epochs
+    if any(b <= a for a, b in itertools.pairwise(epochs)) or any(e > last for e in epochs):
+        raise ConfigError(
+            f"config.recording.epochs is {epochs}: it must rise strictly and not pass "
+            f"config.training.epochs, {last}."
+        )
+    unknown = set(config.recording.logits_at) - set(checkpoint_epochs(config))
+    if unknown:
+        raise ConfigError(
+            f"config.recording.logits_at is {config.recording.logits_at}: {sorted(unknown)} are not "
+            f"among the checkpoints, {checkpoint_epochs(config)}."
+        )
+
+
+def _check_lists(config: Config) -> None:
+    for field, values in (("attacks.names", config.attacks.names), ("report.fpr", config.report.fpr)):
+        if not values or len(set(values)) != len(values):
+            raise ConfigError(f"config.{field} is {values}: give at least one value, each once.")
+
+
+def checkpoint_epochs(config: Config) -> tuple[int, ...]:
+    """The epochs after which signals are recorded, rising, the last epoch among them unless listed."""
+    last, count = config.training.epochs, config.recording.num_checkpoints
+    if config.recording.epochs:
+        return config.recording.epochs
+    if count == 1:
+        return (last,)
+    if config.recording.spacing == "linear":
+        places = [round(last * (i + 1) / count) for i in range(count)]
+    else:
+        places = [round(last ** (i / (count - 1))) for i in range(count)]
+    return tuple(sorted({max(1, place) for place in places}))
+
+
+def from_mapping(values: Mapping[str, Any]) -> Config:
+    """A checked `Config` from nested plain values. Raises `ConfigError`, one sentence."""
+    return from_json(json.dumps(dict(values), default=repr))
+
+
+def from_json(text: str) -> Config:
+    """A checked `Config` from what `to_json` wrote. Raises `ConfigError`, one sentence."""
+    try:
+        return pydantic.TypeAdapter(Config).validate_json(text)
+    except pydantic.ValidationError as error:
+        raise ConfigError(_sentence(error)) from None
+
+
+def to_mapping(config: Any) -> dict[str, Any]:
+    """Nested plain values of a config or of one of its sections."""
+    return dataclasses.asdict(config)
+
+
+def to_json(config: Config) -> str:
+    """The config as JSON text, keys in their order."""
+    return json.dumps(to_mapping(config), indent=2)
+
+
+def from_config_dict(values: ConfigDict) -> Config:
+    """A checked `Config` from an `ml_collections.ConfigDict`. Raises `ConfigError`."""
+    return from_mapping(values.to_dict())
+
+
+def to_config_dict(config: Config) -> ConfigDict:
+    """A locked `ConfigDict` of the same fields, for config files and flags."""
+    from ml_collections import ConfigDict
+
+    return ConfigDict(to_mapping(config)).lock()
+
+
+def digest(value: Any) -> str:
+    """A short hash of JSON-able values or config sections, the same on every machine."""
+    plain = to_mapping(value) if dataclasses.is_dataclass(value) else value
+    text = json.dumps(plain, sort_keys=True, default=dataclasses.asdict)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _sentence(error: pydantic.ValidationError) -> str:
+    """The first of pydantic's findings as one sentence naming field, value and what is allowed."""
+    first = error.errors()[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigError):
+        return str(cause)
+    field = ".".join(["config", *(str(part) for part in first["loc"])])
+    if first["type"] == "unexpected_keyword_argument":
+        return f"{field} does not exist: {_known_fields(first['loc'][:-1])}."
+    allowed = first["msg"].replace("Input should be", "it must be", 1)
+    return f"{field} is {first['input']!r}: {allowed[0].lower()}{allowed[1:]}."
+
+
+def _known_fields(path: tuple[Any, ...]) -> str:
+    """The fields that exist at `path`, as a clause."""
+    section: Any = Config
+    if path:
+        section = FamilyConfig if path[0] == "families" else type(getattr(Config(), path[0]))
+    names = ", ".join(field.name for field in dataclasses.fields(section))
+    return f"{'.'.join(['config', *map(str, path)])} has {names}"

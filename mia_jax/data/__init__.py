@@ -1,0 +1,53 @@
+"""Data sources: where records come from, and how they are parted.
+
+`load` reads a source, drops exact duplicates, parts what is left into pool, population and test, and
+standardises with the pool's statistics. What a source is worth saying is in `Dataset.facts`.
+
+=============  ==========================================================================
+digits         scikit-learn's bundled 8x8 images, needs no file and no network
+npz:PATH       arrays of a NumPy archive
+tfds:NAME      a set that TensorFlow Datasets has prepared on this machine
+synthetic:...  generators with known answers: `gaussian` and `markov`
+=============  ==========================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from mia_jax.config import ConfigError, DataConfig
+from mia_jax.data import embedded, npz, parts, synthetic, tfds
+from mia_jax.data.source import Source
+from mia_jax.types import Dataset
+
+__all__ = [
+    "load",
+]
+
+# Each takes the configuration and what stands after the colon.
+_LOADERS: Mapping[str, Callable[[DataConfig, str], Source]] = {
+    "digits": embedded.digits,
+    "npz": npz.read,
+    "tfds": tfds.read,
+    "synthetic": synthetic.generate,
+}
+
+
+def load(config: DataConfig) -> Dataset:
+    """The pool, population and test records of `config.source`, as NumPy arrays.
+
+    Records are float32 features [N, ...], int32 token ids [N, L], or `Ragged` of either where the
+    source has lengths. The same config gives the same bytes; `facts["fingerprint"]` tells when the
+    source, or what fell into which part, has changed.
+
+    Raises `ConfigError`, one sentence, for an unknown source, arrays that cannot be used, and sizes
+    that do not fit.
+    """
+    prefix, _, rest = config.source.partition(":")
+    loader = _LOADERS.get(prefix)
+    if loader is None:
+        raise ConfigError(
+            f'config.data.source is {config.source!r}: it must be "digits", "npz:PATH", "tfds:NAME", '
+            '"synthetic:gaussian" or "synthetic:markov".'
+        )
+    return parts.dataset(loader(config, rest), config)

@@ -1,0 +1,94 @@
+"""Whether two runs are the same run: what decides a run's numbers, and what differs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mia_jax import config as configs
+from mia_jax.config import Config
+
+FORMAT = 1
+"""Of the artefacts in a run directory; raised when they change."""
+
+MAY_DIFFER = ("name", "attacks", "report", "membership.num_models")
+"""Fields in which a run may be continued with another value: K can grow, attacks can be repeated."""
+
+
+class RunError(RuntimeError):
+    """A run directory that cannot be used as asked; the message is one sentence with the remedy."""
+
+
+def family_hash(config: Config, family: str, data_fingerprint: str, plan: Mapping[str, int]) -> str:
+    """The hash of everything that decides one family's numbers; other families do not."""
+    involved = {family, config.families[family].match}
+    fields = {
+        key: value
+        for key, value in _deciding(configs.to_mapping(config)).items()
+        if not key.startswith("families.") or key.split(".")[1] in involved
+    }
+    return configs.digest([FORMAT, family, fields, data_fingerprint, plan["models_together"]])
+
+
+def check_format(path: Path, record: Mapping[str, Any]) -> None:
+    """Refuse artefacts of another version."""
+    if record.get("format") != FORMAT:
+        raise RunError(
+            f"{path} has artefact format {record.get('format')}, this version writes {FORMAT}: use another --workdir, "
+            "or --overwrite to delete what is there."
+        )
+
+
+def check_same(path: Path, record: Mapping[str, Any], config: Config, data_facts: Mapping[str, Any]) -> None:
+    """Refuse a directory whose run differs, naming what differs."""
+    check_format(path, record)
+    remedy = "use another --workdir, or --overwrite to delete what is there."
+    old, new = _deciding(record["config"]), _deciding(configs.to_mapping(config))
+    shared = [key for key in sorted({*old, *new}) if not _only_added(key, record["config"], config)]
+    different = [
+        f"config.{key} is {old.get(key)!r} there and {new.get(key)!r} here"
+        for key in shared
+        if old.get(key) != new.get(key)
+    ]
+    if different:
+        raise RunError(f"{path} holds another run: {'; '.join(different[:5])}; {remedy}")
+    if record["data_fingerprint"] != data_facts["fingerprint"]:
+        raise RunError(
+            f"{path} holds a run on other data: the fingerprint is {record['data_fingerprint'][:12]} there and "
+            f"{data_facts['fingerprint'][:12]} here; {remedy}"
+        )
+    before, now = record["config"]["membership"]["num_models"], config.membership.num_models
+    if now < before:
+        raise RunError(
+            f"{path} holds another run: config.membership.num_models is {before} there and {now} here (it may only "
+            f"grow); {remedy}"
+        )
+
+
+def _only_added(key: str, old: Mapping[str, Any], new: Config) -> bool:
+    """Whether a field belongs to a family that only one of the configs has."""
+    parts = key.split(".")
+    return parts[0] == "families" and (parts[1] in old["families"]) != (parts[1] in new.families)
+
+
+def _deciding(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a config that decide a run's numbers, under dotted names."""
+    flat = _flat(json.loads(json.dumps(values)))
+    return {
+        key: value
+        for key, value in flat.items()
+        if not any(key == f or key.startswith(f + ".") for f in MAY_DIFFER)
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values under dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

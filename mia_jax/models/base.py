@@ -1,0 +1,34 @@
+"""What the rest of the package knows of a model: pure functions of one record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from mia_jax.types import Inputs
+
+
+class Model(NamedTuple):
+    """A model as pure functions of one record; batches and many models are made by mapping it.
+
+    init(key, x) -> params: x is one record, for its shape. apply(params, x, *, key=None,
+    train=False) -> logits [C]: `key` drives dropout and is needed only where train is True.
+    embed(params, x) -> [E]: the penultimate layer, where the model has one. taps: the forward pass
+    with its weights' inputs and pre-activations laid open, for gradient norms without gradients.
+    Records must not influence one another (no batch normalisation). Any library's init/apply pair
+    of this form is a Model as it stands.
+    """
+
+    init: Callable[..., Any]
+    apply: Callable[..., jax.Array]
+    embed: Callable[..., jax.Array] | None = None
+    taps: Callable[..., Any] | None = None
+
+
+def count_parameters(model: Model, x: Inputs) -> int:
+    """The number of parameters of `model` for a record like x, without computing anything."""
+    shapes = jax.eval_shape(model.init, jax.random.key(0), x)
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))

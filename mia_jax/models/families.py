@@ -1,0 +1,124 @@
+"""From the families of a config to models of comparable size."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+
+from mia_jax.config import ConfigError, FamilyConfig
+from mia_jax.models.base import Model, count_parameters
+from mia_jax.models.mlp import mlp
+from mia_jax.models.rnn import recurrent
+from mia_jax.types import Dataset, Inputs, Ragged
+
+TOLERANCE = 0.01
+"""How far, relatively, two matched families may differ in their number of parameters."""
+
+
+def build(family: FamilyConfig, dataset: Dataset) -> Model:
+    """The model that `family` names, for the records of `dataset`. Raises `ConfigError`."""
+    if family.kind == "mlp":
+        return mlp(
+            num_classes=dataset.num_classes,
+            hidden=family.hidden,
+            layers=family.layers,
+            dropout=family.dropout,
+            vocabulary_size=dataset.vocabulary_size,
+            embedding=family.embedding,
+        )
+    _check_steps(family, dataset)
+    return recurrent(
+        family.kind,
+        num_classes=dataset.num_classes,
+        hidden=family.hidden,
+        layers=family.layers,
+        dropout=family.dropout,
+        vocabulary_size=dataset.vocabulary_size,
+        embedding=family.embedding,
+        steps=family.steps,
+    )
+
+
+def build_families(
+    families: Mapping[str, FamilyConfig], dataset: Dataset
+) -> tuple[dict[str, FamilyConfig], dict[str, Model]]:
+    """Every family's model, those with `match` sized to the family they name.
+
+    Returns the families with the `hidden` that was found, and their models. Raises `ConfigError`
+    where no width comes within 1 %.
+    """
+    sized = dict(families)
+    for name, family in families.items():
+        if family.match:
+            sized[name] = _matched(name, family, families[family.match], dataset)
+    return sized, {name: build(family, dataset) for name, family in sized.items()}
+
+
+def match_parameters(make: Callable[[int], Model], x: Inputs, target: int) -> int:
+    """The width whose model comes closest to `target` parameters.
+
+    make: width -> Model, its number of parameters rising with the width. x: one record.
+    """
+    low, high = 1, 2
+    while count_parameters(make(high), x) < target:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count_parameters(make(middle), x) < target else (low, middle)
+    return min((low, high), key=lambda width: abs(count_parameters(make(width), x) - target))
+
+
+def one_record(dataset: Dataset) -> Inputs:
+    """The first record of the pool, for shapes."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[0], dataset.pool.x)
+
+
+def _check_steps(family: FamilyConfig, dataset: Dataset) -> None:
+    """Recurrent models need records with steps."""
+    ragged = isinstance(dataset.pool.x, Ragged)
+    values = dataset.pool.x.values if isinstance(dataset.pool.x, Ragged) else dataset.pool.x
+    if not family.steps and not dataset.vocabulary_size and values.ndim < 3:
+        raise ConfigError(
+            f'a family of kind "{family.kind}" has steps 0, but records of this data are vectors of '
+            f"{values.shape[-1]} features: set steps to the number of steps to cut them into."
+        )
+    if family.steps and (ragged or dataset.vocabulary_size):
+        raise ConfigError(
+            f'a family of kind "{family.kind}" has steps {family.steps}, but records of this data are sequences '
+            "already: leave steps at 0."
+        )
+
+
+def _matched(name: str, family: FamilyConfig, reference: FamilyConfig, dataset: Dataset) -> FamilyConfig:
+    """`family` with the width that matches `reference`, or a `ConfigError` saying what would fit."""
+    found, gap = _closest(family, reference, dataset)
+    if gap <= TOLERANCE:
+        return found
+    for distance in range(1, reference.hidden):
+        for hidden in (reference.hidden + distance, reference.hidden - distance):
+            other = dataclasses.replace(reference, hidden=hidden)
+            fit, miss = _closest(family, other, dataset)
+            if miss <= TOLERANCE:
+                raise ConfigError(
+                    f"config.families.{name}.match is {family.match!r}: the closest width, {found.hidden}, misses "
+                    f"its parameter count by {gap:.1%}, allowed is {TOLERANCE:.0%}; {family.match}.hidden={hidden} "
+                    f"would fit (with {name}.hidden={fit.hidden}, {miss:.1%} off)."
+                )
+    raise ConfigError(
+        f"config.families.{name}.match is {family.match!r}: the closest width, {found.hidden}, misses its "
+        f"parameter count by {gap:.1%}, and no other {family.match}.hidden below {2 * reference.hidden} fits."
+    )
+
+
+def _closest(family: FamilyConfig, reference: FamilyConfig, dataset: Dataset) -> tuple[FamilyConfig, float]:
+    """`family` at its closest width, and how far off it is, relatively."""
+    x = one_record(dataset)
+    target = count_parameters(build(reference, dataset), x)
+    hidden = match_parameters(
+        lambda width: build(dataclasses.replace(family, hidden=width), dataset), x, target
+    )
+    found = dataclasses.replace(family, hidden=hidden)
+    return found, abs(count_parameters(build(found, dataset), x) - target) / target

@@ -1,0 +1,57 @@
+"""Multilayer perceptrons: the feed-forward side of every comparison."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from mia_jax.models.base import Model
+from mia_jax.models.linen import Reader, as_model
+from mia_jax.types import Array, Inputs
+
+
+class _MLP(nn.Module):
+    """ReLU layers over the whole record, flattened."""
+
+    hidden: int
+    layers: int
+    num_classes: int
+    dropout: float
+    vocabulary_size: int
+    embedding: int
+
+    def setup(self) -> None:
+        """Name the layers."""
+        self.reader = Reader(self.vocabulary_size, self.embedding)
+        self.dense = [nn.Dense(self.hidden) for _ in range(self.layers)]
+        self.drop = nn.Dropout(self.dropout)
+        self.head = nn.Dense(self.num_classes)
+
+    def embed(self, x: Inputs, train: bool) -> Array:
+        """The last hidden layer [hidden]."""
+        steps, _ = self.reader(x)
+        out = jnp.reshape(steps, -1)
+        for layer in self.dense:
+            out = self.drop(nn.relu(layer(out)), deterministic=not train)
+        return out
+
+    def __call__(self, x: Inputs, train: bool) -> Array:
+        """Logits [C]."""
+        return self.head(self.embed(x, train))
+
+
+def mlp(
+    *,
+    num_classes: int,
+    hidden: int = 128,
+    layers: int = 1,
+    dropout: float = 0.0,
+    vocabulary_size: int = 0,
+    embedding: int = 16,
+) -> Model:
+    """A multilayer perceptron of `layers` hidden ReLU layers of width `hidden`.
+
+    A record of any shape is flattened; token ids (vocabulary_size > 0) are embedded first; padding
+    of ragged records is zero. Dropout follows every hidden layer.
+    """
+    return as_model(_MLP(hidden, layers, num_classes, dropout, vocabulary_size, embedding))

@@ -1,0 +1,25 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import secrets
+
+
+def write_bytes(path: pathlib.Path, content: bytes) -> None:
+    """Puts `content` at `path` in one step; whatever goes wrong, an older file stays as it was."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: pathlib.Path, content: str) -> None:
+    """`write_bytes` of UTF-8 text; line ends are kept as they are."""
+    write_bytes(path, content.encode("utf-8"))

@@ -1,0 +1,163 @@
+"""From scores to the rows, curves and histograms of a report: nothing is drawn, nothing is read."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mia_jax import metrics
+from mia_jax.config import ReportConfig
+from mia_jax.report.inputs import Curve, Histogram, tpr_key
+from mia_jax.types import Array
+
+CURVE_POINTS = 600
+HISTOGRAM_BINS = 60
+DIVERGED_LOSS = 3.0
+"""A model whose mean loss on its own members exceeds this many times log C has diverged."""
+
+
+class Setting(NamedTuple):
+    """Where a row belongs."""
+
+    family: str
+    checkpoint: int
+    epoch: int
+
+
+def usable_models(member: Array, num_classes: int, *signals: Array) -> np.ndarray:
+    """The models fit to be attacked: bool [K].
+
+    member: bool [K, N]. signals: [K, …] each, the label's log-probability [K, N] first. A model is
+    left out where any signal is not finite, or its mean loss on its members is above 3 log C.
+    """
+    finite = np.all([np.isfinite(signal).all(axis=1) for signal in signals], axis=0)
+    log_prob = np.where(finite[:, None], np.asarray(signals[0], np.float64), 0.0)
+    loss = -np.sum(log_prob * member, axis=1) / np.maximum(np.sum(member, axis=1), 1)
+    return finite & (loss <= DIVERGED_LOSS * np.log(num_classes))
+
+
+def utility_row(
+    setting: Setting,
+    correct: Array,
+    member: Array,
+    test_correct: Array,
+    usable: np.ndarray,
+    *,
+    num_parameters: int,
+    confidence: float,
+) -> dict[str, Any]:
+    """Accuracy on members and on the test part, and their gap, over the usable models.
+
+    correct, member: [K, N]. test_correct: [K, …]. Intervals are t-intervals over models, which are
+    independent given the pool and the test records.
+    """
+    train = np.sum(correct * member, axis=1)[usable] / np.sum(member, axis=1)[usable]
+    test = np.asarray(test_correct, np.float64)[usable].mean(axis=1)
+    row: dict[str, Any] = {**setting._asdict(), "num_parameters": num_parameters, "models": int(usable.sum())}
+    for name, values in (("train_accuracy", train), ("test_accuracy", test), ("gap", train - test)):
+        ends = metrics.mean_interval(values, confidence)
+        row |= {name: ends[0], f"{name}_low": _clip(name, ends[1]), f"{name}_high": _clip(name, ends[2])}
+    return row
+
+
+def attack_row(
+    setting: Setting, attack: str, scores: Array, member: Array, twin: Array, config: ReportConfig
+) -> dict[str, Any]:
+    """One row of results.json. scores: [K, N], NaN where missing. member: bool [K, N]. twin: int [K].
+
+    `auc`, `balanced_accuracy` and `tpr_at_fpr_…` pool all targets; `target_…` are means over targets.
+    The balanced accuracy's threshold is chosen on other targets. A TPR is null with fewer than one
+    expected false positive.
+    """
+    scores = np.asarray(scores, np.float64)
+    known = ~np.isnan(scores)
+    held = np.asarray(member, bool)
+    decisions = metrics.cross_fit_decisions(scores, held, twin)
+    accuracy, accuracy_ends = metrics.balanced_accuracy_interval(decisions, scores, held, config.confidence)
+    row: dict[str, Any] = {"family": setting.family, "attack": attack}
+    row |= {"checkpoint": setting.checkpoint, "epoch": setting.epoch}
+    row |= _estimate(
+        "auc", metrics.auc(scores[known], held[known]), metrics.auc_interval(scores, held, config.confidence)
+    )
+    row |= _estimate("balanced_accuracy", accuracy, accuracy_ends)
+    for fpr in config.fpr:
+        ends = metrics.tpr_interval(scores, held, fpr, config.confidence)
+        value = None if ends.low is None else metrics.tpr_at_fpr(scores[known], held[known], fpr)
+        row |= _estimate(tpr_key(fpr), value, ends)
+    row |= _per_target(scores, held, config.fpr)
+    targets = int(known.any(axis=1).sum())
+    return row | {
+        "targets": targets,
+        "records": held.shape[1],
+        "missing": int(targets * held.shape[1] - known.sum()),
+    }
+
+
+def comparisons(
+    scores: Mapping[tuple[str, str], Array], member: Array, confidence: float
+) -> list[dict[str, Any]]:
+    """For each attack and pair of families the difference of their AUCs, over the same targets and records."""
+    rows = []
+    for attack in dict.fromkeys(attack for _, attack in scores):
+        families = [family for family, name in scores if name == attack]
+        for a, b in itertools.combinations(families, 2):
+            ends = metrics.auc_difference(scores[a, attack], scores[b, attack], member, confidence)
+            names = ("attack", "family_a", "family_b", "difference", "low", "high")
+            rows.append(dict(zip(names, (attack, a, b, *ends), strict=True)))
+    return rows
+
+
+def curve(scores: Array, member: Array) -> Curve:
+    """The pooled ROC, thinned evenly on the logarithm of the FPR; every point kept is exact."""
+    known = ~np.isnan(scores)
+    fpr, tpr, _ = metrics.roc_curve(np.asarray(scores)[known], np.asarray(member)[known])
+    grid = np.geomspace(fpr[fpr > 0].min(), 1.0, CURVE_POINTS)
+    kept = np.unique(np.r_[0, np.searchsorted(fpr, grid, side="right") - 1, fpr.size - 1])
+    return Curve(fpr[kept], tpr[kept])
+
+
+def histogram(scores: Array, member: Array) -> Histogram:
+    """Densities of members' and non-members' scores between the .5th and 99.5th percentile, ends piled up."""
+    known = ~np.isnan(scores)
+    values, held = np.asarray(scores)[known], np.asarray(member)[known]
+    low, high = np.quantile(values, [0.005, 0.995])
+    edges = np.linspace(low, high if high > low else low + 1.0, HISTOGRAM_BINS + 1)
+    inside = np.clip(values, edges[0], edges[-1])
+    return Histogram(edges, *(np.histogram(inside[side], edges, density=True)[0] for side in (held, ~held)))
+
+
+def _per_target(scores: np.ndarray, member: np.ndarray, fprs: Sequence[float]) -> dict[str, Any]:
+    """Means over targets of each target's own AUC and TPRs; None where no target allows an estimate."""
+    aucs: list[float] = []
+    tprs: dict[float, list[float]] = {fpr: [] for fpr in fprs}
+    for own, held in zip(scores, member, strict=True):
+        known = ~np.isnan(own)
+        own, held = own[known], held[known]
+        if held.all() or not held.any():
+            continue
+        aucs.append(metrics.auc(own, held))
+        for fpr in fprs:
+            if metrics.estimable(held, fpr):
+                tprs[fpr].append(metrics.tpr_at_fpr(own, held, fpr))
+    means = {f"target_{tpr_key(fpr)}": _mean(values) for fpr, values in tprs.items()}
+    return {"target_auc": _mean(aucs), **means}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    """The mean, None of nothing."""
+    return float(np.mean(values)) if values else None
+
+
+def _estimate(name: str, value: float | None, ends: metrics.Interval) -> dict[str, Any]:
+    """An estimate and its ends under their column names."""
+    return {name: value, f"{name}_low": ends.low, f"{name}_high": ends.high}
+
+
+def _clip(name: str, value: float) -> float | None:
+    """An end of an interval within the range of an accuracy (a gap may be negative); None for NaN."""
+    if np.isnan(value):
+        return None
+    return value if name == "gap" else float(np.clip(value, 0.0, 1.0))

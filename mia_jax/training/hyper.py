@@ -1,0 +1,60 @@
+"""Hyperparameters that change no shape: traced values, one per model, so a sweep is one program."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import optax
+
+from mia_jax.config import TrainingConfig
+from mia_jax.types import Array
+
+
+class Hyper(NamedTuple):
+    """learning_rate: the schedule's peak. momentum: of "momentum". weight_decay: of "adamw".
+
+    Every field is float32 [K] over models and a scalar inside one model's training.
+    """
+
+    learning_rate: Array
+    momentum: Array
+    weight_decay: Array
+
+
+def hyper_of(config: TrainingConfig, num_models: int) -> Hyper:
+    """The config's values, the same for each of K models."""
+    values = (config.learning_rate, config.momentum, config.weight_decay)
+    return Hyper(*(jnp.full(num_models, value, jnp.float32) for value in values))
+
+
+def learning_rate_shape(config: TrainingConfig, steps_per_epoch: int) -> optax.Schedule:
+    """The schedule with peak 1: linear warm-up, then constant, cosine or linear to 0 at the end."""
+    total = config.epochs * steps_per_epoch
+    warmup = config.warmup_epochs * steps_per_epoch
+    after = {
+        "constant": optax.constant_schedule(1.0),
+        "cosine": optax.cosine_decay_schedule(1.0, total - warmup),
+        "linear": optax.linear_schedule(1.0, 0.0, total - warmup),
+    }[config.schedule]
+    if not warmup:
+        return after
+    return optax.join_schedules([optax.linear_schedule(0.0, 1.0, warmup), after], [warmup])
+
+
+def optimizer_of(config: TrainingConfig, hyper: Hyper, steps_per_epoch: int) -> optax.GradientTransformation:
+    """The optimizer of one model, its hyperparameters traced scalars.
+
+    It holds no key: noise and its keys belong to the per-model step, never to a closure here.
+    """
+    shape = learning_rate_shape(config, steps_per_epoch)
+    scale = optax.scale_by_schedule(lambda count: -hyper.learning_rate * shape(count))
+    before = {
+        "sgd": optax.identity(),
+        "momentum": optax.trace(hyper.momentum),
+        "adam": optax.scale_by_adam(),
+        "adamw": optax.chain(
+            optax.scale_by_adam(), optax.add_decayed_weights(jnp.asarray(hyper.weight_decay))
+        ),
+    }[config.optimizer]
+    return optax.chain(before, scale)

@@ -1,0 +1,257 @@
+"""Many shadow models as one compiled program: chunks of models, mapped inside, devices outside.
+
+The unit of work is a segment: one chunk of models from one checkpoint to the next. The host loops
+over chunks and checkpoints and hands each finished segment on, so memory does not grow with the
+number of checkpoints, and whoever writes the segments down loses at most one to an interruption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from mia_jax import signals
+from mia_jax.config import TrainingConfig
+from mia_jax.keys import Roots, per_model
+from mia_jax.models.base import Model
+from mia_jax.parallel import MODELS, WHOLE, model_mesh, over_models, place
+from mia_jax.training.hyper import Hyper, hyper_of
+from mia_jax.training.segment import OneModel, Recipe, TrainState, advance, initialise, last_seen
+from mia_jax.types import Array, Dataset, Inputs, Membership, Params, Records, Signals
+
+RECORDS_AT_ONCE = 256
+"""Records whose signals one model computes side by side; bounds the memory of recording."""
+
+CHUNK_ON_CPU = 16
+"""Models of a unit on a CPU: enough to keep two cores busy, few enough to lose little."""
+
+
+class Plan(NamedTuple):
+    """How K models are cut up. models_per_chunk: trained and written as one unit; models_together:
+    mapped side by side on one device. Only the second may change rounding.
+    """
+
+    models_per_chunk: int
+    models_together: int
+
+
+class Observed(NamedTuple):
+    """What a chunk of M models says at one checkpoint; every array NumPy.
+
+    pool: Signals [M, N]. population: Signals [M, Z]. test: Signals [M, …]. last_seen: int32 [M, N],
+    the step a record was last trained on, -1 for never. logits: {"pool": [M, N, C], "population":
+    [M, Z, C]} where asked for, else empty.
+    """
+
+    pool: Signals
+    population: Signals
+    test: Signals
+    last_seen: Array
+    logits: dict[str, Array]
+
+
+class Segment(NamedTuple):
+    """A finished segment: models start…stop-1 at checkpoint number `checkpoint`, after `epoch`."""
+
+    start: int
+    stop: int
+    checkpoint: int
+    epoch: int
+    observed: Observed
+    state: TrainState
+
+
+Resume = Callable[[int, int], tuple[int, Sequence[Array]] | None]
+"""(start, stop) of a chunk -> its last finished checkpoint's number and the leaves of its state, or None."""
+
+
+def plan(training: TrainingConfig, num_models: int, mesh: Mesh) -> Plan:
+    """The sizes that suit the devices, where the config leaves them open.
+
+    On a CPU each core trains one model at a time, which stays in its cache; elsewhere a chunk is
+    mapped side by side, which fills the chip.
+    """
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    chunk = training.models_per_chunk or (CHUNK_ON_CPU if on_cpu else 128)
+    chunk = min(chunk, num_models)
+    if not training.models_per_chunk:
+        chunk = -(-num_models // -(-num_models // chunk))
+    together = training.models_together or (1 if on_cpu else -(-chunk // mesh.size))
+    return Plan(chunk, min(together, chunk))
+
+
+def recipe_of(model: Model, membership: Membership, training: TrainingConfig) -> Recipe:
+    """What all models of one family share."""
+    sizes = np.asarray(membership.mask).sum(axis=1)
+    return Recipe(model, training, membership.indices.shape[1], bool((sizes != sizes[0]).any()))
+
+
+def all_models(keys: Roots, membership: Membership, hyper: Hyper) -> OneModel:
+    """What tells the models apart, with leading axis K."""
+    models = np.arange(membership.member.shape[0])
+    return OneModel(
+        per_model(keys.init, models),
+        per_model(keys.order, models),
+        per_model(keys.dropout, models),
+        jnp.asarray(membership.indices),
+        jnp.asarray(membership.mask),
+        hyper,
+    )
+
+
+class Programs(NamedTuple):
+    """The compiled programs of one family, each over the models of a chunk."""
+
+    initialise: Callable[..., TrainState]
+    advance: Callable[..., TrainState]
+    observe: Callable[..., Any]
+    observe_logits: Callable[..., Any]
+
+
+def compile_programs(recipe: Recipe, mesh: Mesh, models_together: int) -> Programs:
+    """Jit the per-model functions, mapped over a chunk and spread over the mesh's devices.
+
+    Compilation happens at the first call; its time does not depend on the number of models.
+    """
+
+    def mapped(function: Callable[..., Any], *per_model_args: Any) -> Any:
+        # A plain loop where one model is mapped at a time: batching by one costs on CPU.
+        batch_size = models_together if models_together > 1 else None
+        precision = recipe.config.matmul_precision
+        with jax.default_matmul_precision(None if precision == "default" else precision):
+            return jax.lax.map(lambda args: function(*args), per_model_args, batch_size=batch_size)
+
+    def init(ones: OneModel, x: Inputs) -> TrainState:
+        return mapped(lambda one: initialise(recipe, x, one), ones)
+
+    def move(states: TrainState, ones: OneModel, pool: Records, start: Array, stop: Array) -> TrainState:
+        return mapped(lambda state, one: advance(recipe, state, one, pool, start, stop), states, ones)
+
+    def look(
+        states: TrainState, ones: OneModel, parts: tuple[Records, ...], epoch: Array, *, logits: bool
+    ) -> tuple[tuple[Signals, ...], Array, tuple[Array, ...]]:
+        def one_model(params: Params, one: OneModel) -> Any:
+            seen = last_seen(recipe, one, parts[0].y.shape[0], epoch)
+            said = tuple(observe(recipe.model, params, part, logits=logits) for part in parts)
+            return tuple(s for s, _ in said), seen, tuple(z for _, z in said[:2] if z is not None)
+
+        return mapped(one_model, states.params, ones)
+
+    look_specs = (MODELS, MODELS, WHOLE, WHOLE)
+    return Programs(
+        over_models(init, mesh, (MODELS, WHOLE)),
+        over_models(move, mesh, (MODELS, MODELS, WHOLE, WHOLE, WHOLE), donate=(0,)),
+        over_models(lambda *args: look(*args, logits=False), mesh, look_specs),
+        over_models(lambda *args: look(*args, logits=True), mesh, look_specs),
+    )
+
+
+def observe(model: Model, params: Params, records: Records, *, logits: bool) -> tuple[Signals, Array | None]:
+    """What one model says of records: Signals [N], and logits [N, C] where asked for."""
+
+    def one_record(record: Records) -> tuple[Signals, Array | None]:
+        out = model.apply(params, record.x)
+        return signals.from_logits(out, record.y), out if logits else None
+
+    return jax.lax.map(one_record, records, batch_size=min(RECORDS_AT_ONCE, records.y.shape[0]))
+
+
+def train_shadow_models(
+    model: Model,
+    dataset: Dataset,
+    membership: Membership,
+    training: TrainingConfig,
+    epochs: tuple[int, ...],
+    keys: Roots,
+    *,
+    logits_at: tuple[int, ...] = (),
+    hyper: Hyper | None = None,
+    sizes: Plan | None = None,
+    chunks: Sequence[tuple[int, int]] | None = None,
+    resume: Resume = lambda start, stop: None,
+    mesh: Mesh | None = None,
+) -> Iterator[Segment]:
+    """Train K models and yield every finished segment, chunk by chunk.
+
+    epochs: the checkpoints, rising. logits_at: those of them at which full logits are kept. hyper:
+    values per model, [K] each; None takes the config's. chunks: (start, stop) of the models to train
+    as one unit; None cuts all K as `sizes` says. resume: what an earlier run finished.
+
+    The same keys give the same arrays bit for bit for any devices, chunks and interruptions;
+    `models_together` and the matmul precision may change rounding.
+    """
+    mesh = mesh or model_mesh()
+    num_models = membership.member.shape[0]
+    sizes = sizes or plan(training, num_models, mesh)
+    if chunks is None:
+        starts = range(0, num_models, sizes.models_per_chunk)
+        chunks = [(start, min(start + sizes.models_per_chunk, num_models)) for start in starts]
+    recipe = recipe_of(model, membership, training)
+    ones = all_models(keys, membership, hyper or hyper_of(training, num_models))
+    programs = compile_programs(recipe, mesh, sizes.models_together)
+    parts = place(_as_jax((dataset.pool, dataset.population, dataset.test)), mesh, WHOLE)
+    for models in chunks:
+        resumed = resume(*models)
+        if resumed is None or resumed[0] < len(epochs) - 1:
+            chunk = _padded_chunk(ones, *models, sizes, mesh)
+            yield from _train_chunk(programs, parts, chunk, models, epochs, logits_at, resumed, mesh)
+
+
+def _train_chunk(
+    programs: Programs,
+    parts: tuple[Records, ...],
+    chunk: OneModel,
+    models: tuple[int, int],
+    epochs: tuple[int, ...],
+    logits_at: tuple[int, ...],
+    resumed: tuple[int, Sequence[Array]] | None,
+    mesh: Mesh,
+) -> Iterator[Segment]:
+    """The segments of one chunk that are still to do."""
+    count = models[1] - models[0]
+    padded = chunk.mask.shape[0]
+    one_record = jax.tree.map(lambda leaf: leaf[0], parts[0].x)
+    if resumed is None:
+        done, epoch = -1, 0
+        state = programs.initialise(chunk, one_record)
+    else:
+        done, epoch = resumed[0], epochs[resumed[0]]
+        structure = jax.tree.structure(jax.eval_shape(programs.initialise, chunk, one_record))
+        state = place(structure.unflatten([_repeat_last(leaf, padded) for leaf in resumed[1]]), mesh, MODELS)
+    for checkpoint in range(done + 1, len(epochs)):
+        state = programs.advance(state, chunk, parts[0], np.int32(epoch), np.int32(epochs[checkpoint]))
+        epoch = epochs[checkpoint]
+        look = programs.observe_logits if epoch in logits_at else programs.observe
+        said = look(state, chunk, parts, np.int32(epoch))
+        said, kept = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], (said, state))
+        (pool, population, test), seen, logits = said
+        named = dict(zip(("pool", "population"), logits, strict=False))
+        yield Segment(*models, checkpoint, epoch, Observed(pool, population, test, seen, named), kept)
+
+
+def _padded_chunk(ones: OneModel, start: int, stop: int, sizes: Plan, mesh: Mesh) -> OneModel:
+    """The chunk's models on the devices, the last repeated until every device maps full groups.
+
+    Groups of exactly `models_together` on every device are what makes results independent of the
+    number of devices.
+    """
+    group = sizes.models_together * mesh.size
+    padded = -(-min(sizes.models_per_chunk, ones.mask.shape[0]) // group) * group
+    chunk = jax.tree.map(lambda leaf: _repeat_last(leaf[start:stop], padded), ones)
+    return place(chunk, mesh, MODELS)
+
+
+def _repeat_last(leaf: Array, size: int) -> Array:
+    """The array with its last row repeated until its leading axis has `size` rows."""
+    rows = np.minimum(np.arange(size), leaf.shape[0] - 1)
+    return leaf[rows]
+
+
+def _as_jax(parts: tuple[Records, ...]) -> tuple[Records, ...]:
+    """The same records as arrays that JAX can hold."""
+    return jax.tree.map(jnp.asarray, parts)

@@ -1,0 +1,175 @@
+"""The sentences, case by case."""
+
+import dataclasses
+
+import pytest
+
+from mia_jax.report.findings import findings
+from mia_jax.report.formatting import chosen_out_of, listed, measured_out_of, percent, rate
+
+
+def _text(inputs):
+    return " ".join(sentence for part in findings(inputs) for sentence in part)
+
+
+def _null(make, **values):
+    exposure = {family: {"loss": (0.5, 0), "lira_online": (0.5, 0)} for family in ("lstm", "mlp")}
+    base = make(exposure, checkpoints=1, size=1000)
+    fixed = {"auc": 0.505, "auc_low": 0.48, "auc_high": 0.53, "tpr_at_fpr_0.1_low": 0.09}
+    fixed |= {"tpr_at_fpr_0.01_low": 0.005, "tpr_at_fpr_0.001_low": 0.0} | values
+    return dataclasses.replace(base, results=[row | fixed for row in base.results])
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(0.1, "1 in 10"), (0.01, "1 in 100"), (0.05, "5 in 100"), (0.001, "1 in 1,000")]
+)
+def test_chosen_rates_are_whole_cases(value, words):
+    assert chosen_out_of(value) == words
+
+
+def test_measured_rates_are_rounded_cases():
+    assert measured_out_of(0.131) == "about 13 in 100"
+    assert measured_out_of(0.041) == "about 41 in 1,000"
+    assert measured_out_of(0.0) == "none of the"
+    assert [percent(0.1351), percent(0.0042), percent(0.0), percent(None)] == [
+        "13.5%",
+        "0.42%",
+        "0.0%",
+        "n/e",
+    ]
+    assert [rate(0.001), rate(0.07)] == ["0.1%", "7%"]
+    assert [listed("a"), listed("ab"), listed("abc")] == ["a", "a and b", "a, b and c"]
+
+
+def test_two_families_with_a_finding(inputs):
+    found, sure, meaning, notices = findings(inputs)
+    assert found[0].startswith(
+        "Members of the training set could be told from non-members. The strongest of the 7 attacks"
+    )
+    assert (
+        "“LiRA, online, global variance”, reached an AUC of 0.758 (95% interval 0.740 to 0.776) on lstm"
+        in found[0]
+    )
+    assert "1 in 100 non-members is wrongly accused, it identifies about 13 in 100 members" in found[0]
+    assert "guessing would identify 1 in 100" in found[0]
+    assert found[1].startswith("On mlp, the strongest attack was “RMIA, online”: its AUC is 0.739")
+    assert (
+        "lstm is more exposed than mlp: AUC difference +0.024 (95% interval +0.004 to +0.044, which excludes 0)"
+        in found[2]
+    )
+    assert "lstm the more exposed under 6 and no distinguishable difference under 1 of the 7" in found[2]
+    assert "conditional on this pool" in sure[0]
+    assert "picked among 7 after seeing their results" in sure[1]
+    assert "99.8% and 83.7% for lstm (a generalisation gap of 16.1 points)" in meaning[0]
+    assert "lstm, also has the largest gap" in meaning[0]
+    assert notices == []
+
+
+def test_the_sign_of_a_difference_does_not_depend_on_the_order_of_the_pair(inputs):
+    turned = [
+        row
+        | {"family_a": row["family_b"], "family_b": row["family_a"], "difference": -row["difference"]}
+        | {"low": -row["high"], "high": -row["low"]}
+        for row in inputs.comparisons
+    ]
+    assert _text(dataclasses.replace(inputs, comparisons=turned)) == _text(inputs)
+
+
+def test_a_difference_whose_interval_contains_0(inputs):
+    wide = [row | {"low": -0.03, "high": 0.08} for row in inputs.comparisons]
+    text = _text(dataclasses.replace(inputs, comparisons=wide))
+    assert "lstm and mlp cannot be told apart: AUC difference +0.024" in text
+    assert "which contains 0" in text
+    assert "None of the 7 attacks tells the exposure of lstm from that of mlp" in text
+
+
+def test_a_reversed_order_at_strict_thresholds_is_told(change):
+    text = _text(change(lambda row: row["family"] == "mlp", **{"tpr_at_fpr_0.01": 0.137}))
+    assert "does not settle the order at strict ones" in text
+    assert "13.1% on lstm but 13.7% on mlp" in text
+
+
+def test_a_smaller_gap_with_more_exposure_is_told(inputs):
+    utility = [row | {"gap": 0.01 if row["family"] == "lstm" else 0.2} for row in inputs.utility]
+    assert "lstm, does not have the largest gap" in _text(dataclasses.replace(inputs, utility=utility))
+
+
+def test_a_single_family_has_no_comparison(make):
+    text = _text(make({"gru": {"loss": (0.65, 0), "rmia_online": (0.7, 0.05)}}, checkpoints=1))
+    assert "strongest of the 2 attacks" in text
+    assert "on gru" in text
+    assert "exposed than" not in text
+    assert "part of the exposure may be plain overfitting" in text
+
+
+def test_a_single_attack_is_not_called_the_strongest(make):
+    text = _text(make({"gru": {"loss": (0.65, 0)}}, checkpoints=1))
+    assert "The attack “Loss threshold” reached" in text
+    assert "strongest" not in text
+
+
+def test_nothing_found(make):
+    found, sure, meaning, _ = findings(_null(make))
+    assert found[0].startswith("No attack told members from non-members apart at this size")
+    assert "had to reach an AUC of about 0.53. Weaker exposure is not ruled out" in found[1]
+    assert "reach up to 0.530" in found[1]
+    assert "no proof of privacy" in " ".join(meaning)
+    assert "picked among" not in " ".join(sure)
+
+
+def test_a_leak_at_strict_thresholds_only_is_not_called_nothing(make):
+    null = _null(make)
+    leak = {"tpr_at_fpr_0.01": 0.04, "tpr_at_fpr_0.01_low": 0.03, "tpr_at_fpr_0.01_high": 0.05}
+    results = [row | leak if row["family"] == "mlp" else row for row in null.results]
+    text = _text(dataclasses.replace(null, results=results))
+    assert "Over all thresholds, no attack told" in text
+    assert "2 of 12 true-positive rates do lie above guessing" in text
+    assert "identifies 4.0% (95% interval 3.0% to 5.0%) of the members of mlp" in text
+
+
+def test_one_lucky_interval_is_met_with_caution(make):
+    null = _null(make)
+    results = [dict(row) for row in null.results]
+    results[0] |= {"auc": 0.53, "auc_low": 0.505, "auc_high": 0.555}
+    text = _text(dataclasses.replace(null, results=results))
+    assert "Only 1 of 4 intervals lies above 0.5" in text
+    assert "On mlp, no attack told members from non-members apart" in text
+
+
+def test_worse_than_guessing_is_noticed(make):
+    text = _text(_null(make, auc=0.4, auc_low=0.38, auc_high=0.42))
+    assert "ranks members below non-members: AUC 0.400" in text
+
+
+def test_rates_that_are_not_estimable(change, inputs):
+    absent = {"tpr_at_fpr_0.001": None, "tpr_at_fpr_0.01": float("nan")}
+    text = _text(change(**absent))
+    assert "At 1% and 0.1% false positives, some or all true-positive rates are not estimable" in text
+    assert "fewer than one false positive was to be expected" in text
+    assert "1 in 10 non-members is wrongly accused" in text
+    none = absent | {"tpr_at_fpr_0.1": None}
+    assert "how many members it identifies is not estimable" in _text(change(**none))
+
+
+def test_values_without_intervals_are_not_findings(change):
+    bare = {"auc_low": None, "auc_high": None}
+    assert "without intervals it cannot be said" in _text(change(**bare))
+    text = _text(change(lambda row: row["attack"] == "loss", **bare))
+    assert "“Loss threshold” on lstm has an AUC of 0.647 without an interval" in text
+
+
+def test_no_result_at_all(change):
+    text = _text(change(auc=None, auc_low=None, auc_high=None))
+    assert "No attack gave a usable result" in text
+    assert "“Loss threshold” on lstm gave no usable result" in text
+
+
+def test_diverged_models_and_missing_scores_are_named(change):
+    base = change(lambda row: row["attack"] == "loss", missing=1200)
+    notices = findings(dataclasses.replace(base, diverged={"lstm": [3, 17], "mlp": [5], "gru": []})).notices
+    assert notices == [
+        "2 models of lstm diverged in training and were kept out of the attacks: 3, 17.",
+        "1 model of mlp diverged in training and was kept out of the attacks: 5.",
+        "Scores that could not be computed were left out: 1,200 of “Loss threshold” on lstm and "
+        "1,200 of “Loss threshold” on mlp.",
+    ]

@@ -1,0 +1,109 @@
+"""CSV, JSON and terminal tables."""
+
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from mia_jax.report import atomic, tables
+
+ROWS = [
+    {
+        "family": "mlp",
+        "attack": "loss",
+        "auc": np.float64(0.6),
+        "tpr_at_fpr_0.001": None,
+        "records": np.int64(4),
+    },
+    {
+        "family": "mlp",
+        "attack": 'a,"b"',
+        "auc": float("nan"),
+        "tpr_at_fpr_0.001": float("inf"),
+        "extra": True,
+    },
+]
+
+
+def _refuse(constant):
+    raise AssertionError(f"{constant} is not JSON")
+
+
+def _printed(inputs, width=100):
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    with console.file:
+        console.print(tables.terminal(inputs))
+        return console.export_text()
+
+
+def test_json_is_strict_and_has_null_for_what_is_not_a_number(tmp_path):
+    tables.write_json(ROWS, tmp_path / "r.json")
+    first, second = json.loads((tmp_path / "r.json").read_text(), parse_constant=_refuse)
+    assert first == {"family": "mlp", "attack": "loss", "auc": 0.6, "tpr_at_fpr_0.001": None, "records": 4}
+    assert second == {
+        "family": "mlp",
+        "attack": 'a,"b"',
+        "auc": None,
+        "tpr_at_fpr_0.001": None,
+        "extra": True,
+    }
+
+
+def test_csv_has_every_column_once_and_reads_back(tmp_path):
+    tables.write_csv(ROWS, tmp_path / "r.csv")
+    with open(tmp_path / "r.csv", newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    assert reader.fieldnames == ["family", "attack", "auc", "tpr_at_fpr_0.001", "records", "extra"]
+    assert rows[0]["auc"] == "0.6"
+    assert rows[0]["tpr_at_fpr_0.001"] == ""
+    assert rows[1]["auc"] == ""
+    assert rows[1]["attack"] == 'a,"b"'
+
+
+def test_no_rows_make_an_empty_table(tmp_path):
+    tables.write_json([], tmp_path / "r.json")
+    assert json.loads((tmp_path / "r.json").read_text()) == []
+
+
+def test_terminal_fits_100_columns_and_shows_every_family_and_attack(inputs):
+    text = _printed(inputs)
+    assert max(map(len, text.splitlines())) <= 100
+    for word in (*inputs.families, *inputs.attack_names):
+        assert text.count(word) >= 1, word
+    assert text.count("lira_online_global") == 2
+    assert "83.7% [83.1, 84.3]" in text
+    assert "not estimable" not in text
+
+
+def test_terminal_says_what_is_missing(inputs, change):
+    odd = change(lambda row: row["attack"] == "loss", **{"tpr_at_fpr_0.001": None, "auc": float("nan")})
+    text = _printed(dataclasses.replace(odd, diverged={"lstm": [3, 17], "mlp": []}))
+    assert "n/e" in text
+    assert "none" in text
+    assert "not estimable: fewer than one expected" in text
+    assert "2 models of lstm diverged in training and were kept out of the attacks: 3, 17." in text
+
+
+def test_terminal_does_not_read_names_as_markup(make):
+    assert "[red]x" in _printed(make({"[red]x": {"loss": (0.6, 0)}}, checkpoints=1, size=400))
+
+
+def test_a_failing_disk_leaves_the_older_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "results.csv"
+    tables.write_csv(ROWS, path)
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    for step in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(atomic.os, step, full)
+            with pytest.raises(OSError, match="No space"):
+                tables.write_csv(ROWS[:1], path)
+        assert path.read_bytes() == before
+        assert [file.name for file in tmp_path.iterdir()] == ["results.csv"]
