@@ -147,6 +147,10 @@ def _start(main: Callable[[], None], command: Callable[[], None]) -> None:
             main()
         except USER_ERRORS as error:
             _stop(str(error))
+        except OSError as error:
+            if error.filename is None:
+                raise
+            _stop(f"{error.filename}: {error.strerror}; what was written before stays usable.")
         except KeyboardInterrupt:
             again = shlex.join(["python", *sys.argv] if sys.argv[0].endswith(".py") else sys.argv)
             print(
@@ -224,8 +228,8 @@ def _show(inputs: Any) -> None:
     from mia_jax.report.tables import terminal
 
     console = Console()
-    # A log has no width of its own; the tables are made for 100 columns.
-    (console if console.is_terminal else Console(width=100)).print(terminal(inputs))
+    # A log has no width of its own; the tables are made for 110 columns.
+    (console if console.is_terminal else Console(width=110)).print(terminal(inputs))
 
 
 def _with_config(argv: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from mia_jax.attacks.base import as_mask
 from mia_jax.types import Array
@@ -195,10 +195,9 @@ def _interval(value: float, influence: np.ndarray, known: np.ndarray, confidence
         return Interval(
             miss if value == 1.0 else value * miss, value if value == 1.0 else 1.0 - (1.0 - value) * miss
         )
-    centre = np.log(value / (1.0 - value))
+    centre = special.logit(value)
     reach = _quantile(known, confidence) * error / (value * (1.0 - value))
-    low, high = 1.0 / (1.0 + np.exp(-(centre + np.array([-reach, reach]))))
-    return Interval(float(low), float(high))
+    return Interval(float(special.expit(centre - reach)), float(special.expit(centre + reach)))
 
 
 def _quantile(known: np.ndarray, confidence: float) -> float:

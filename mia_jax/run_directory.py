@@ -9,8 +9,8 @@ commits/FAMILY/…       one record per finished segment, with checksums: what h
                        does not exist
 states/FAMILY/…        where an unfinished chunk of models goes on
 parameters/FAMILY/…    where asked for
-scores/FAMILY/ATTACK   Zarr arrays [K, T, N], and scores/made_by.json
-results.json, results.csv, figures/, report.html
+scores/FAMILY/ATTACK   Zarr arrays [K, T, N], and scores/FAMILY.json: what made them
+results.json, results.csv, utility.csv, figures/, report.html
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -28,7 +28,7 @@ import numpy as np
 from mia_jax import config as configs
 from mia_jax.config import Config, FamilyConfig
 from mia_jax.identity import FORMAT, RunError, check_format, check_same, family_hash
-from mia_jax.store import Store, StoreError, checksum
+from mia_jax.store import Store, checksum
 from mia_jax.training import Plan, Segment, TrainState
 from mia_jax.types import Membership, Signals
 
@@ -304,20 +304,23 @@ def locked(path: Path, *, existing: bool = False) -> Iterator[Path]:
     """
     if existing and not path.is_dir():
         raise RunError(f"{path} does not exist: run scripts/train.py with this --workdir first.")
+    with _lock_file(path) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(
+                f"{path} is in use by another process: wait for it, or name another --workdir."
+            ) from None
+        yield path
+
+
+def _lock_file(path: Path) -> IO[str]:
+    """The open lock of a directory, made where it is missing."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with (path / "lock").open("w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(
-                    f"{path} is in use by another process: wait for it, or name another --workdir."
-                ) from None
-            yield path
+        return (path / "lock").open("w")
     except OSError as error:
-        if isinstance(error, StoreError):
-            raise
-        raise RunError(f"{path} cannot be used: {error.strerror or error}; name another --workdir.") from None
+        raise RunError(f"{path} cannot be written: {error.strerror}; name another --workdir.") from None
 
 
 def _empty(path: Path) -> None:

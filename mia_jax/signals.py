@@ -18,7 +18,7 @@ def scaled_logit(logits: Array, y: Array) -> Array:
     logits: [..., C]; y: int [...]. Returns [...]. Carlini et al. 2022, section VI-A.
     """
     logits = jnp.asarray(logits)
-    is_label = jnp.arange(logits.shape[-1]) == jnp.asarray(y)[..., None]
+    is_label = jax.nn.one_hot(y, logits.shape[-1], dtype=bool)
     others = jax.nn.logsumexp(jnp.where(is_label, -jnp.inf, logits), axis=-1)
     return jnp.take_along_axis(logits, jnp.asarray(y)[..., None], axis=-1)[..., 0] - others
 
@@ -45,10 +45,9 @@ def from_logits(logits: Array, y: Array) -> Signals:
 
 def _modified_entropy(logits: Array, probs: Array, y: Array, top: Array, margin: Array) -> Array:
     """Mentr [...], with log(1 - p) taken from logits where p may be close to 1."""
-    classes = jnp.arange(logits.shape[-1])
     # Only the largest probability can round to 1: its complement comes from its own margin.
     log_rest_of_top = -jax.nn.softplus(scaled_logit(logits, top))
-    is_top = classes == top[..., None]
+    is_top, is_label = (jax.nn.one_hot(c, logits.shape[-1], dtype=bool) for c in (top, y))
     log_rest = jnp.where(is_top, log_rest_of_top[..., None], jnp.log1p(-jnp.where(is_top, 0.0, probs)))
-    others = jnp.where(classes == y[..., None], 0.0, probs * log_rest)
+    others = jnp.where(is_label, 0.0, probs * log_rest)
     return jax.nn.sigmoid(-margin) * jax.nn.softplus(-margin) - jnp.sum(others, axis=-1)

@@ -103,9 +103,9 @@ def in_newer_python(arguments: list[str]) -> int:
     """Hand over to a Python that is new enough, if there is one."""
     for minor in (13, 12, 11):
         found = shutil.which(f"python3.{minor}")
-        if found:
+        if found and call([found, "--version"], quiet=True) == 0:
             return subprocess.call([found, __file__, *arguments])
-    sys.exit("error: Python %d.%d is too old: 3.11 or newer is needed." % sys.version_info[:2])
+    sys.exit(f"error: Python {sys.version.split()[0]} is too old: 3.11 or newer is needed.")
 
 
 def fingerprint() -> str:

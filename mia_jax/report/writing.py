@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def write_report(inputs: ReportInputs, directory: pathlib.Path) -> pathlib.Path:
-    """Write results.json, results.csv, figures/*.svg and *.png, and report.html; give the last's path.
+    """Write results.json, results.csv, utility.csv, figures/*.svg and *.png, and report.html; give the last's path.
 
     Everything is made in memory first, then each file appears whole or not at all: whatever fails,
     no file is half written and older ones stay. Raises `OSError` where the disk refuses.
@@ -27,6 +27,7 @@ def write_report(inputs: ReportInputs, directory: pathlib.Path) -> pathlib.Path:
     (directory / "figures").mkdir(parents=True, exist_ok=True)
     tables.write_json(inputs.results, directory / "results.json")
     tables.write_csv(inputs.results, directory / "results.csv")
+    tables.write_csv(inputs.utility, directory / "utility.csv")
     for name in drawn:
         atomic.write_text(directory / "figures" / f"{name}.svg", svgs[name])
         atomic.write_bytes(directory / "figures" / f"{name}.png", pngs[name])
