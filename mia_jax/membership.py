@@ -7,11 +7,14 @@ others, so the other models' counts say nothing about the target's membership. T
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
+from mia_jax.attacks.base import Side
 from mia_jax.config import ConfigError, MembershipConfig
 from mia_jax.keys import per_model
 from mia_jax.types import Array, Key, Membership
@@ -29,21 +32,38 @@ def draw(key: Key, config: MembershipConfig, pool_size: int) -> Membership:
     """
     drawers = {"fixed_size": _fixed_size, "paired": _paired, "bernoulli": _bernoulli}
     member = np.asarray(drawers[config.design](key, config, pool_size))
-    indices, mask = padded_indices(member)
+    indices, mask = padded_indices(member, longest(config, pool_size))
     models = np.arange(config.num_models, dtype=np.int32)
     twin = models ^ 1 if config.design == "paired" else np.full_like(models, -1)
     return Membership(member, indices, mask, twin)
 
 
-def padded_indices(member: Array) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of each model's records, padded to the longest. member: bool [K, N].
+def longest(config: MembershipConfig, pool_size: int) -> int:
+    """The length n of every model's list of members, padding included.
 
-    Returns indices int32 [K, n] and mask bool [K, n], valid entries first.
+    It must not depend on the models that were drawn, or adding models would change the old ones'
+    steps: a Bernoulli list is padded to six standard deviations above its mean.
+    """
+    if config.design != "bernoulli":
+        return config.train_size
+    spread = np.sqrt(config.train_size * (1.0 - config.train_size / pool_size))
+    return min(pool_size, int(np.ceil(config.train_size + 6.0 * spread)))
+
+
+def padded_indices(member: Array, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of each model's records, padded to `width`. member: bool [K, N].
+
+    Returns indices int32 [K, width] and mask bool [K, width], valid entries first. Raises
+    ValueError for a model with more members.
     """
     member = np.asarray(member)
     sizes = member.sum(axis=1)
-    order = np.argsort(~member, axis=1, kind="stable")[:, : sizes.max()]
-    mask = np.arange(sizes.max()) < sizes[:, None]
+    if sizes.max() > width:
+        raise ValueError(
+            f"model {sizes.argmax()} has {sizes.max()} members: at most {width} fit; use another seed."
+        )
+    order = np.argsort(~member, axis=1, kind="stable")[:, :width]
+    mask = np.arange(width) < sizes[:, None]
     return np.where(mask, order, 0).astype(np.int32), mask
 
 
@@ -55,33 +75,32 @@ def exclusions(membership: Membership) -> np.ndarray | None:
     return twin[:, None] == np.arange(twin.size)[None, :]
 
 
-def expected_short_records(config: MembershipConfig, pool_size: int, *, needs_in: bool = True) -> float:
+def expected_short_records(
+    config: MembershipConfig, pool_size: int, sides: Collection[Side] = ("in", "out")
+) -> float:
     """Expected number of records for which some target lacks two references on a needed side.
 
     A target that holds the record counts itself on the IN side, so three models are needed there
-    (likewise OUT). needs_in: whether any attack uses references that hold the record.
+    (likewise OUT). sides: those whose references any attack uses.
     """
     if config.design == "paired":
         # Without target and twin every other pair holds a record exactly once on each side.
-        return 0.0 if config.num_models // 2 - 1 >= 2 else float(pool_size)
-    rate = config.train_size / pool_size
-    count = stats.binom(config.num_models, rate)
-    too_few_out = count.sf(config.num_models - 3)
-    too_few_in = count.cdf(2) if needs_in else 0.0
-    return float(pool_size * (too_few_in + too_few_out))
+        return 0.0 if not sides or config.num_models // 2 - 1 >= 2 else float(pool_size)
+    count = stats.binom(config.num_models, config.train_size / pool_size)
+    too_few = {"in": count.cdf(2), "out": count.sf(config.num_models - 3)}
+    return float(pool_size * sum(too_few[side] for side in sides))
 
 
-def check_references(config: MembershipConfig, pool_size: int, *, needs_in: bool = True) -> None:
+def check_references(
+    config: MembershipConfig, pool_size: int, sides: Collection[Side] = ("in", "out")
+) -> None:
     """Refuse a design that is likely to leave a record with too few references (`ConfigError`)."""
-    short = expected_short_records(config, pool_size, needs_in=needs_in)
+    short = expected_short_records(config, pool_size, sides)
     if short <= MAX_EXPECTED_SHORT:
         return
     step = 2 if config.design == "paired" else 1
     enough = config.num_models
-    while (
-        expected_short_records(_with_models(config, enough), pool_size, needs_in=needs_in)
-        > MAX_EXPECTED_SHORT
-    ):
+    while expected_short_records(_with_models(config, enough), pool_size, sides) > MAX_EXPECTED_SHORT:
         enough += step
     raise ConfigError(
         f"config.membership.num_models is {config.num_models}: of {pool_size} records about {short:.2g} would "

@@ -43,8 +43,8 @@ def train(
     the directory holds something else, `StoreError` where it cannot be written.
     """
     tell = tell or Silent()
-    needs_in = any(attack.needs_in for attack in attack_library.chosen(config.attacks))
-    membership.check_references(config.membership, config.data.pool_size, needs_in=needs_in)
+    sides = frozenset().union(*(attack.sides for attack in attack_library.chosen(config.attacks)))
+    membership.check_references(config.membership, config.data.pool_size, sides)
     dataset = data.load(config.data)
     families, built = models.build_families(config.families, dataset)
     roots = keys.roots(config.seed)
@@ -114,8 +114,20 @@ def attack(run: RunDirectory, *, tell: Reporter | None = None) -> None:
         for checkpoint in range(len(run.epochs)):
             seen = observations(run, family, checkpoint)
             for one in chosen:
-                run.write_scores(family, one.name, checkpoint, one.score(seen))
+                run.write_scores(family, one.name, checkpoint, _scores(run, family, one, seen))
         run.sign_scores(family)
+
+
+def _scores(run: RunDirectory, family: str, one: attack_library.Attack, seen: Observations) -> np.ndarray:
+    """One attack's scores [K, N], some of members and some of non-members (`RunError`)."""
+    scores = one.score(seen)
+    known = ~np.isnan(scores)
+    if not (known & seen.member).any() or not (known & ~seen.member).any():
+        raise RunError(
+            f"{run.path}: attack {one.name} could score no record of family {family}, because every one has too few "
+            "reference models: train more (config.membership.num_models may grow), or leave this attack out."
+        )
+    return scores
 
 
 def observations(run: RunDirectory, family: str, checkpoint: int) -> Observations:

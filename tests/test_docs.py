@@ -30,12 +30,17 @@ def test_readme_code_runs():
 
 
 def test_readme_commands_name_files_that_exist():
-    for path in re.findall(r"(?:scripts|configs|docs|benchmarks)/[\w/]+\.\w+", (ROOT / "README.md").read_text()):
+    for path in re.findall(
+        r"(?:scripts|configs|docs|benchmarks)/[\w/]+\.\w+", (ROOT / "README.md").read_text()
+    ):
         assert (ROOT / path).exists(), path
 
 
 def test_bootstrap_explains_itself_on_any_python():
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "bootstrap.py", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, ROOT / "scripts" / "bootstrap.py", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "scripts/bootstrap.py test" in done.stdout

@@ -110,7 +110,9 @@ def test_histograms_are_densities_of_both_sides(world):
 def test_comparison_is_paired(world):
     """The same scores differ by nothing, however wide the interval of each."""
     scores, member = world
-    rows = summary.comparisons({("a", "loss"): scores, ("b", "loss"): scores, ("c", "loss"): -scores}, member, 0.95)
+    rows = summary.comparisons(
+        {("a", "loss"): scores, ("b", "loss"): scores, ("c", "loss"): -scores}, member, 0.95
+    )
     assert [(row["family_a"], row["family_b"]) for row in rows] == [("a", "b"), ("a", "c"), ("b", "c")]
     assert (rows[0]["difference"], rows[0]["low"], rows[0]["high"]) == (0.0, 0.0, 0.0)
     assert rows[1]["low"] > 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from mia_jax.types import Array
+
+Side = Literal["in", "out"]
 
 
 class Observations(NamedTuple):
@@ -30,7 +32,7 @@ class Attack(NamedTuple):
     """An attack as data.
 
     score(observations) -> float64 [K, N], each model in turn the target; NaN where it cannot be
-    scored. needs_in: uses references that were trained on the record. title, threat_model (who
+    scored. sides: references it uses, "in" (trained on the record) or "out". title, threat_model (who
     holds what) and source are for readers.
     """
 
@@ -38,7 +40,7 @@ class Attack(NamedTuple):
     title: str
     threat_model: str
     source: str
-    needs_in: bool
+    sides: frozenset[Side]
     score: Callable[[Observations], np.ndarray]
 
 

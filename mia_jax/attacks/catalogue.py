@@ -6,11 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mia_jax.attacks.base import Attack, Observations
+from mia_jax.attacks.base import Attack, Observations, Side
 from mia_jax.attacks.likelihood_ratio import Mode, Variance, lira
 from mia_jax.attacks.metric_threshold import score_loss
 from mia_jax.attacks.relative import rmia
 from mia_jax.config import AttackName, AttacksConfig
+
+_BOTH: frozenset[Side] = frozenset({"in", "out"})
+_ONLY_OUT: frozenset[Side] = frozenset({"out"})
 
 _QUERY = "The attacker holds the record with its label and sees the target's logits for it"
 _IN_AND_OUT = "and trains reference models on data like the target's, some with the record and some without"
@@ -27,7 +30,7 @@ def catalogue(config: AttacksConfig) -> dict[str, Attack]:
             "Loss threshold",
             f"{_QUERY}, and nothing else: one threshold for all records.",
             "Yeom et al., Privacy Risk in Machine Learning, CSF 2018",
-            False,
+            frozenset(),
             score_loss,
         ),
         _lira_attack("lira_online", "LiRA, online, a variance per record", "online", "per_example"),
@@ -39,7 +42,7 @@ def catalogue(config: AttacksConfig) -> dict[str, Attack]:
             "RMIA, online",
             f"{_QUERY}, {_IN_AND_OUT}, and holds population records that no model was trained on.",
             _RMIA,
-            True,
+            _BOTH,
             _rmia_score(config.rmia_gamma, None),
         ),
         Attack(
@@ -47,7 +50,7 @@ def catalogue(config: AttacksConfig) -> dict[str, Attack]:
             "RMIA, offline",
             f"{_QUERY}, {_OUT}, and holds population records that no model was trained on.",
             _RMIA,
-            False,
+            _ONLY_OUT,
             _rmia_score(config.rmia_gamma, config.rmia_offline_scale),
         ),
     )
@@ -74,8 +77,8 @@ def _lira_attack(name: AttackName, title: str, mode: Mode, variance: Variance) -
             missing="nan",
         )
 
-    online = mode == "online"
-    return Attack(name, title, f"{_QUERY}, {_IN_AND_OUT if online else _OUT}.", _LIRA, online, score)
+    holds, sides = (_IN_AND_OUT, _BOTH) if mode == "online" else (_OUT, _ONLY_OUT)
+    return Attack(name, title, f"{_QUERY}, {holds}.", _LIRA, sides, score)
 
 
 def _rmia_score(gamma: float, offline_scale: float | None) -> Callable[[Observations], np.ndarray]:

@@ -93,7 +93,7 @@ def gaussian_answers(law: Gaussian) -> dict[str, float]:
     shift = law.distance / math.sqrt(2)
 
     def density(t: float) -> float:
-        return scipy.stats.norm.pdf(t - shift) * scipy.stats.norm.cdf(t) ** (law.classes - 1)
+        return float(scipy.stats.norm.pdf(t - shift) * scipy.stats.norm.cdf(t) ** (law.classes - 1))
 
     accuracy, _ = scipy.integrate.quad(density, shift - 10, shift + 10, epsabs=1e-10, limit=200)
     return {"bayes_accuracy": float(accuracy)}

@@ -87,8 +87,8 @@ def plan(training: TrainingConfig, num_models: int, mesh: Mesh) -> Plan:
 
 def recipe_of(model: Model, membership: Membership, training: TrainingConfig) -> Recipe:
     """What all models of one family share."""
-    sizes = np.asarray(membership.mask).sum(axis=1)
-    return Recipe(model, training, membership.indices.shape[1], bool((sizes != sizes[0]).any()))
+    full = bool(np.asarray(membership.mask).all())
+    return Recipe(model, training, membership.indices.shape[1], sizes_vary=not full)
 
 
 def all_models(keys: Roots, membership: Membership, hyper: Hyper) -> OneModel:

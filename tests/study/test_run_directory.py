@@ -75,6 +75,15 @@ def test_models_can_be_added_and_the_old_ones_stay(small_config, change, finishe
         np.testing.assert_array_equal(grown[:8], finished_run.signal("mlp", "pool/scaled_logit", checkpoint))
 
 
+def test_models_of_varying_sizes_can_be_added_too(small_config, change, tmp_path):
+    """The longest list of members must not depend on how many models there are."""
+    config = change(change(small_config, "membership.design", "bernoulli"), "membership.num_models", 24)
+    small = study.train(config, tmp_path).signal("mlp", "pool/scaled_logit", 2)
+    large = study.train(change(config, "membership.num_models", 40), tmp_path)
+    np.testing.assert_array_equal(large.signal("mlp", "pool/scaled_logit", 2)[:24], small)
+    assert np.unique(large.membership().mask.sum(axis=1)).size > 1
+
+
 def test_models_added_while_a_chunk_is_unfinished(small_config, change, finished_run, tmp_path):
     with pytest.raises(Stop):
         study.train(small_config, tmp_path, tell=StopAfter(4))

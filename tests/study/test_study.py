@@ -101,6 +101,14 @@ def test_diverged_models_are_named_and_kept_out(small_config, finished_run, tmp_
     assert all(row["models"] == 7 for row in inputs.utility if row["checkpoint"] == 2)
 
 
+def test_attack_without_references_is_refused_by_name(small_config, change, tmp_path):
+    config = change(change(small_config, "membership.num_models", 4), "attacks.names", ("loss",))
+    run = study.train(config, tmp_path)
+    study.attack(run)
+    with pytest.raises(RunError, match="attack lira_online could score no record of family mlp"):
+        study.attack(run.with_section("attacks", {"names": ("lira_online",)}))
+
+
 def test_too_few_usable_models_are_refused(small_config, change, tmp_path):
     config = change(change(small_config, "training.learning_rate", 1e30), "training.optimizer", "sgd")
     run = study.train(config, tmp_path)
