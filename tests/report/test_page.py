@@ -56,7 +56,7 @@ def test_every_file_is_there(written):
     names = {str(file.relative_to(written.parent)) for file in written.parent.rglob("*") if file.is_file()}
     drawn = ("exposure_by_attack", "roc", "exposure_over_training", "score_distributions")
     expected = {f"figures/{name}.{kind}" for name in drawn for kind in ("svg", "png")}
-    assert names == expected | {"report.html", "results.json", "results.csv"}
+    assert names == expected | {"report.html", "results.json", "results.csv", "utility.csv"}
     for file in written.parent.glob("figures/*.png"):
         assert file.read_bytes().startswith(b"\x89PNG")
     for file in written.parent.glob("figures/*.svg"):
