@@ -148,9 +148,9 @@ def _start(main: Callable[[], None], command: Callable[[], None]) -> None:
         except USER_ERRORS as error:
             _stop(str(error))
         except OSError as error:
-            if error.filename is None:
-                raise
-            _stop(f"{error.filename}: {error.strerror}; what was written before stays usable.")
+            _stop(
+                f"{error.filename or 'the system'}: {error.strerror or error}; what was written before stays usable."
+            )
         except KeyboardInterrupt:
             again = shlex.join(["python", *sys.argv] if sys.argv[0].endswith(".py") else sys.argv)
             print(

@@ -25,6 +25,7 @@ _section = pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_STR
 
 AtLeast1 = Annotated[int, Field(ge=1)]
 AtLeast0 = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # JAX's keys would take a larger one for another
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -62,7 +63,7 @@ class DataConfig:
     test_size: AtLeast0 = 0
     standardize: bool = True
     directory: str = ""
-    seed: AtLeast0 = 0
+    seed: Seed = 0
 
 
 @_section
@@ -126,7 +127,7 @@ class RecordingConfig:
     """What is written down, and when.
 
     spacing and num_checkpoints place T checkpoints over the epochs, the last epoch always among
-    them; `epochs` lists them instead (0: before training). logits_at: epochs, among the
+    them; `epochs` lists them instead, the last included (0: before training). logits_at: epochs, among the
     checkpoints, at which full logits are kept. parameters: which checkpoints keep parameters.
     """
 
@@ -177,7 +178,7 @@ class Config:
     """A study: one pool, one membership design, several families, their attacks and the report."""
 
     name: str = "digits"
-    seed: AtLeast0 = 0
+    seed: Seed = 0
     data: DataConfig = DataConfig()
     membership: MembershipConfig = MembershipConfig()
     families: dict[str, FamilyConfig] = Field(default_factory=_default_families)
@@ -245,9 +246,9 @@ def _check_families(config: Config) -> None:
 
 def _check_checkpoints(config: Config) -> None:
     epochs, last = config.recording.epochs, config.training.epochs
-    if any(b <= a for a, b in itertools.pairwise(epochs)) or any(e > last for e in epochs):
+    if epochs and (any(b <= a for a, b in itertools.pairwise(epochs)) or epochs[-1] != last):
         raise ConfigError(
-            f"config.recording.epochs is {epochs}: it must rise strictly and not pass "
+            f"config.recording.epochs is {epochs}: it must rise strictly and end with "
             f"config.training.epochs, {last}."
         )
     unknown = set(config.recording.logits_at) - set(checkpoint_epochs(config))
@@ -265,7 +266,7 @@ def _check_lists(config: Config) -> None:
 
 
 def checkpoint_epochs(config: Config) -> tuple[int, ...]:
-    """The epochs after which signals are recorded, rising, the last epoch among them unless listed."""
+    """The epochs after which signals are recorded, rising, the last epoch among them."""
     last, count = config.training.epochs, config.recording.num_checkpoints
     if config.recording.epochs:
         return config.recording.epochs

@@ -13,8 +13,17 @@ from mia_jax.config import Config
 FORMAT = 1
 """Of the artefacts in a run directory; raised when they change."""
 
-MAY_DIFFER = ("name", "attacks", "report", "membership.num_models")
-"""Fields in which a run may be continued with another value: K can grow, attacks can be repeated."""
+MAY_DIFFER = (
+    "name",
+    "attacks",
+    "report",
+    "membership.num_models",
+    "training.models_per_chunk",
+    "data.source",
+    "data.directory",
+)
+"""Fields in which a run may be continued with another value: K can grow, attacks can be repeated, chunks
+change no number, and what the data is its fingerprint says."""
 
 
 class RunError(RuntimeError):
@@ -41,7 +50,7 @@ def check_format(path: Path, record: Mapping[str, Any]) -> None:
         )
 
 
-def check_same(path: Path, record: Mapping[str, Any], config: Config, data_facts: Mapping[str, Any]) -> None:
+def check_same(path: Path, record: Mapping[str, Any], config: Config, fingerprint: str) -> None:
     """Refuse a directory whose run differs, naming what differs."""
     check_format(path, record)
     remedy = "use another --workdir, or --overwrite to delete what is there."
@@ -54,16 +63,10 @@ def check_same(path: Path, record: Mapping[str, Any], config: Config, data_facts
     ]
     if different:
         raise RunError(f"{path} holds another run: {'; '.join(different[:5])}; {remedy}")
-    if record["data_fingerprint"] != data_facts["fingerprint"]:
+    if record["data_fingerprint"] != fingerprint:
         raise RunError(
             f"{path} holds a run on other data: the fingerprint is {record['data_fingerprint'][:12]} there and "
-            f"{data_facts['fingerprint'][:12]} here; {remedy}"
-        )
-    before, now = record["config"]["membership"]["num_models"], config.membership.num_models
-    if now < before:
-        raise RunError(
-            f"{path} holds another run: config.membership.num_models is {before} there and {now} here (it may only "
-            f"grow); {remedy}"
+            f"{fingerprint[:12]} here; {remedy}"
         )
 
 

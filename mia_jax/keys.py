@@ -15,7 +15,10 @@ from mia_jax.types import Array, Key
 
 
 class Roots(NamedTuple):
-    """One independent key for each source of randomness of a study."""
+    """One independent key for each source of randomness of a study.
+
+    A root is known by its place: new ones are added at the end, or every old run would change.
+    """
 
     membership: Key
     init: Key

@@ -7,6 +7,7 @@ others, so the other models' counts say nothing about the target's membership. T
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Collection
 
 import jax
@@ -18,6 +19,9 @@ from mia_jax.attacks.base import Side
 from mia_jax.config import ConfigError, MembershipConfig
 from mia_jax.keys import per_model
 from mia_jax.types import Array, Key, Membership
+
+MOST_MODELS = 4096
+"""Above which a refusal names no number of models, but asks for another train_size."""
 
 MAX_EXPECTED_SHORT = 0.05
 """Expected number of records with too few references above which a design is refused."""
@@ -54,13 +58,14 @@ def padded_indices(member: Array, width: int) -> tuple[np.ndarray, np.ndarray]:
     """The rows of each model's records, padded to `width`. member: bool [K, N].
 
     Returns indices int32 [K, width] and mask bool [K, width], valid entries first. Raises
-    ValueError for a model with more members.
+    `ConfigError` for a model with more members.
     """
     member = np.asarray(member)
     sizes = member.sum(axis=1)
     if sizes.max() > width:
-        raise ValueError(
-            f"model {sizes.argmax()} has {sizes.max()} members: at most {width} fit; use another seed."
+        raise ConfigError(
+            f"config.seed gives model {sizes.argmax()} {sizes.max()} members, more than the {width} that are provided "
+            "for: choose another."
         )
     order = np.argsort(~member, axis=1, kind="stable")[:, :width]
     mask = np.arange(width) < sizes[:, None]
@@ -98,14 +103,23 @@ def check_references(
     short = expected_short_records(config, pool_size, sides)
     if short <= MAX_EXPECTED_SHORT:
         return
-    step = 2 if config.design == "paired" else 1
-    enough = config.num_models
-    while expected_short_records(_with_models(config, enough), pool_size, sides) > MAX_EXPECTED_SHORT:
-        enough += step
+    enough = _enough_models(config, pool_size, sides)
+    remedy = f"with this train_size at least {enough} are needed" if enough else "choose another train_size"
     raise ConfigError(
         f"config.membership.num_models is {config.num_models}: of {pool_size} records about {short:.2g} would "
-        f"have fewer than two reference models on a side; with this train_size at least {enough} are needed."
+        f"have fewer than two reference models on a side; {remedy}."
     )
+
+
+def _enough_models(config: MembershipConfig, pool_size: int, sides: Collection[Side]) -> int | None:
+    """The smallest (even) number of models that leaves enough references; None above MOST_MODELS."""
+    counts = range(4, MOST_MODELS + 1, 2 if config.design == "paired" else 1)
+
+    def enough(count: int) -> bool:
+        return expected_short_records(_with_models(config, count), pool_size, sides) <= MAX_EXPECTED_SHORT
+
+    index = bisect.bisect_left(counts, True, key=enough)
+    return counts[index] if index < len(counts) else None
 
 
 def _with_models(config: MembershipConfig, num_models: int) -> MembershipConfig:

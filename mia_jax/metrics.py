@@ -1,18 +1,20 @@
 """How well scores tell members from non-members: NumPy, float64, ties exact.
 
 Point estimates take scores and membership of any shape. Intervals take them as [K, N], target by
-record: targets share records and references, so entries are clustered both ways.
+record: targets share records and references, so entries are clustered both ways. They cover what
+other targets and other records of the same kind would give; for one fixed pool they are wide.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
 from scipy import special, stats
 
-from mia_jax.attacks.base import as_mask
 from mia_jax.types import Array
+from mia_jax.validation import as_mask
 
 
 class Interval(NamedTuple):
@@ -67,20 +69,25 @@ def best_threshold(scores: Array, member: Array) -> float:
 def cross_fit_decisions(
     scores: Array, member: Array, twin: Array | None = None, folds: int = 8
 ) -> np.ndarray:
-    """Decisions for every target at the threshold that was best on the other folds' models.
+    """Decisions at the threshold that was best on other targets and other records.
+
+    Other targets alone are not enough: scores of one record hang together over all targets, and a
+    threshold that has seen the record overfits (null balanced accuracy .504 at 150 records).
 
     scores, member: [K, N]; NaN scores are missing. twin: int [K], models to keep in one fold (-1:
-    none). Returns bool [K, N], False where the score is missing.
+    none). Returns bool [K, N], False where the score is missing or nothing could choose a threshold.
     """
     scores, held = _target_by_record(scores, member)
     models = np.arange(scores.shape[0])
     leader = models if twin is None else np.where(np.asarray(twin) < 0, models, np.minimum(models, twin))
-    fold = np.unique(leader, return_inverse=True)[1] % folds
+    fold = (np.unique(leader, return_inverse=True)[1] % folds)[:, None]
+    half = (np.arange(scores.shape[1]) % 2)[None, :]
     decisions = np.zeros(scores.shape, bool)
-    for number in np.unique(fold):
-        mine = fold == number
-        known = ~mine[:, None] & ~np.isnan(scores)
-        decisions[mine] = scores[mine] >= best_threshold(scores[known], held[known])
+    for number, side in itertools.product(np.unique(fold), (0, 1)):
+        mine = (fold == number) & (half == side)
+        known = (fold != number) & (half != side) & ~np.isnan(scores)
+        if held[known].any() and not held[known].all():
+            decisions[mine] = scores[mine] >= best_threshold(scores[known], held[known])
     return decisions
 
 

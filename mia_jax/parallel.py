@@ -28,8 +28,14 @@ def use_cpu_cores() -> None:
     if "xla_cpu_multi_thread_eigen" not in flags:
         flags += " --xla_cpu_multi_thread_eigen=false"
     if "xla_force_host_platform_device_count" not in flags:
-        flags += f" --xla_force_host_platform_device_count={len(os.sched_getaffinity(0))}"
+        flags += f" --xla_force_host_platform_device_count={usable_cores()}"
     os.environ["XLA_FLAGS"] = flags.strip()
+
+
+def usable_cores() -> int:
+    """The cores this process may use."""
+    # Where the system keeps no such record, the machine's own count.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def model_mesh(devices: list[jax.Device] | None = None) -> Mesh:

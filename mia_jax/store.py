@@ -132,6 +132,8 @@ class Store:
             "data_type": np.dtype(dtype).name,
             "fill_value": fill,
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
+            # Any block of records can be checked when it is read alone.
+            "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
         }
         try:
             opened = self._open_array(name)
@@ -181,11 +183,17 @@ def checksum(values: np.ndarray) -> int:
 
 
 _CAUSES = (
+    (re.compile(r"crc32c|checksum", re.I), "it is damaged; restore it"),
     (re.compile(r"No space left|RESOURCE_EXHAUSTED|quota", re.I), "the disk is full; free some space"),
     (re.compile(r"Read-only file system", re.I), "the file system is read-only; make it writable"),
     (re.compile(r"PERMISSION_DENIED|Permission denied", re.I), "permission is denied; make it accessible"),
     (re.compile(r"File too large", re.I), "the file would pass the allowed size; raise the limit"),
 )
+
+
+def unusable(verb: str, place: str, reason: str) -> StoreError:
+    """What could not be done, where and why, as one sentence."""
+    return StoreError(f"could not {verb} {place}: {reason}; what is there stays as it was.")
 
 
 def _sentence(verb: str, place: str, error: ValueError) -> StoreError:
@@ -196,5 +204,4 @@ def _sentence(verb: str, place: str, error: ValueError) -> StoreError:
             return StoreError(
                 f"could not {verb} {place}: {cause} and run the same command again; what is there stays usable."
             )
-    reason = text.split(" [", maxsplit=1)[0].replace("\0", "/")
-    return StoreError(f"could not {verb} {place}: {reason}; what is there stays as it was.")
+    return unusable(verb, place, text.split(" [", maxsplit=1)[0].replace("\0", "/"))

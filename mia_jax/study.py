@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import importlib.metadata
 import os
 import platform
@@ -19,12 +20,11 @@ from mia_jax import config as configs
 from mia_jax import data, keys, membership, models, run_directory, summary
 from mia_jax.attacks import Observations
 from mia_jax.config import Config
-from mia_jax.identity import RunError
 from mia_jax.parallel import model_mesh
 from mia_jax.progress import Reporter, Silent
 from mia_jax.report.inputs import AttackCard, ReportInputs
 from mia_jax.run_directory import RunDirectory
-from mia_jax.training import plan, train_shadow_models
+from mia_jax.training import Plan, plan, train_shadow_models
 from mia_jax.training.shadow import recipe_of
 from mia_jax.types import Dataset, Membership
 
@@ -43,22 +43,20 @@ def train(
     the directory holds something else, `StoreError` where it cannot be written.
     """
     tell = tell or Silent()
-    sides = frozenset().union(*(attack.sides for attack in attack_library.chosen(config.attacks)))
-    membership.check_references(config.membership, config.data.pool_size, sides)
+    _check_references(config)
     dataset = data.load(config.data)
     families, built = models.build_families(config.families, dataset)
     roots = keys.roots(config.seed)
     drawn = membership.draw(roots.membership, config.membership, config.data.pool_size)
-    run = run_directory.create(workdir, config, dataset.facts, overwrite=overwrite)
-    run.keep_membership(drawn)
+    run = run_directory.create(workdir, config, dataset, drawn, overwrite=overwrite)
+    _note_other_versions(run, tell)
     run.keep_session(environment())
+    sizes = plan(config.training, config.membership.num_models, model_mesh())
     for name, model in built.items():
         count = models.count_parameters(model, models.one_record(dataset))
-        sizes = run.keep_family(
-            name, families[name], plan(config.training, config.membership.num_models, model_mesh()), count
-        )
+        kept = run.keep_family(name, families[name], sizes, count)
         tell.say(f"{name}: {families[name].kind}, {count:,} parameters")
-        _train_family(run, name, model, dataset, drawn, roots, sizes, tell)
+        _train_family(run, name, model, dataset, drawn, roots, kept, tell)
     return run
 
 
@@ -69,18 +67,18 @@ def _train_family(
     dataset: Dataset,
     drawn: Membership,
     roots: keys.Roots,
-    sizes: Any,
+    sizes: Plan,
     tell: Reporter,
 ) -> None:
     """Train what is left of one family."""
-    config, epochs = run.config, run.epochs
+    config, epochs, segments = run.config, run.epochs, run.segments(name)
     steps = recipe_of(model, drawn, config.training).steps_per_epoch
-    chunks = run.chunks(name, sizes)
-    resumed = {chunk: run.resume(name, *chunk) for chunk in chunks}
+    chunks = segments.chunks(sizes.models_per_chunk)
+    resumed = {chunk: segments.resume(*chunk) for chunk in chunks}
     done = sum((b - a) * epochs[state[0]] * steps for (a, b), state in resumed.items() if state)
     finished = sum(b - a for (a, b), state in resumed.items() if state and state[0] == len(epochs) - 1)
     tell.begin(name, config.membership.num_models, epochs[-1] * steps, done)
-    segments = train_shadow_models(
+    to_do = train_shadow_models(
         model,
         dataset,
         drawn,
@@ -92,9 +90,10 @@ def _train_family(
         chunks=chunks,
         resume=lambda start, stop: resumed[start, stop],
     )
+    session = len(run.sessions()) - 1
     try:
-        for segment in segments:
-            run.write_segment(name, segment)
+        for segment in to_do:
+            segments.write(segment, models_per_chunk=sizes.models_per_chunk, session=session)
             before = epochs[segment.checkpoint - 1] if segment.checkpoint else 0
             count = segment.stop - segment.start
             finished += count if segment.checkpoint == len(epochs) - 1 else 0
@@ -106,44 +105,61 @@ def _train_family(
 def attack(run: RunDirectory, *, tell: Reporter | None = None) -> None:
     """Score every family of a trained run with the config's attacks, at every checkpoint."""
     tell = tell or Silent()
+    _check_references(run.config)
+    run.keep_session(environment())
     chosen = attack_library.chosen(run.config.attacks)
     for family in run.config.families:
-        run.check_complete(family)
-        run.forget_scores(family)
-        tell.say(f"attack {family}: {', '.join(attack.name for attack in chosen)}")
+        run.segments(family).check_complete()
+        for one in chosen:
+            run.forget_scores(family, one.name)
+        tell.say(f"attack {family}: {', '.join(one.name for one in chosen)}")
         for checkpoint in range(len(run.epochs)):
             seen = observations(run, family, checkpoint)
             for one in chosen:
-                run.write_scores(family, one.name, checkpoint, _scores(run, family, one, seen))
-        run.sign_scores(family)
+                run.write_scores(family, one.name, checkpoint, _scores(one, seen))
+        for one in chosen:
+            run.sign_scores(family, one.name)
 
 
-def _scores(run: RunDirectory, family: str, one: attack_library.Attack, seen: Observations) -> np.ndarray:
-    """One attack's scores [K, N], some of members and some of non-members (`RunError`)."""
-    scores = one.score(seen)
-    known = ~np.isnan(scores)
-    if not (known & seen.member).any() or not (known & ~seen.member).any():
-        raise RunError(
-            f"{run.path}: attack {one.name} could score no record of family {family}, because every one has too few "
-            "reference models: train more (config.membership.num_models may grow), or leave this attack out."
-        )
-    return scores
+def _scores(one: attack_library.Attack, seen: Observations) -> np.ndarray:
+    """One attack's scores [K, N]; all NaN with too few models that are fit to be attacked."""
+    if np.sum(seen.valid) < FEWEST_MODELS:
+        return np.full(np.shape(seen.member), np.nan)
+    return one.score(seen)
 
 
 def observations(run: RunDirectory, family: str, checkpoint: int) -> Observations:
-    """What an attacker holds of one family at one checkpoint. Raises `RunError` with too few usable models."""
-    drawn = run.membership()
-    log_prob = run.signal(family, "pool/log_prob", checkpoint)
-    scaled_logit = run.signal(family, "pool/scaled_logit", checkpoint)
-    population = run.signal(family, "population/log_prob", checkpoint)
+    """What an attacker holds of one family at one checkpoint."""
+    drawn, segments = run.membership(), run.segments(family)
+    log_prob = segments.signal("pool/log_prob", checkpoint)
+    scaled_logit = segments.signal("pool/scaled_logit", checkpoint)
+    population = segments.signal("population/log_prob", checkpoint)
     usable = summary.usable_models(drawn.member, run.num_classes, log_prob, scaled_logit, population)
-    if usable.sum() < FEWEST_MODELS:
-        raise RunError(
-            f"{run.path}: only {usable.sum()} of {usable.size} models of family {family} did not diverge, at least "
-            f"{FEWEST_MODELS} are needed: lower config.training.learning_rate."
+    return Observations(
+        drawn.member, log_prob, scaled_logit, population, membership.exclusions(drawn), usable
+    )
+
+
+def _check_references(config: Config) -> None:
+    """Refuse attacks for which the design is likely to leave too few references (`ConfigError`)."""
+    sides = frozenset().union(*(one.sides for one in attack_library.chosen(config.attacks)))
+    membership.check_references(config.membership, config.data.pool_size, sides)
+
+
+def _note_other_versions(run: RunDirectory, tell: Reporter) -> None:
+    """Say so where a run goes on with software or devices that may round differently."""
+    earlier, now = run.sessions(), environment()
+    if not earlier:
+        return
+    different = [
+        f"{name} {earlier[-1].get(name)} before, {now[name]} now"
+        for name in ("jax", "jaxlib", "backend")
+        if earlier[-1].get(name) != now[name]
+    ]
+    if different:
+        tell.say(
+            f"note: this run goes on elsewhere ({'; '.join(different)}): its models may differ in rounding."
         )
-    exclude = membership.exclusions(drawn)
-    return Observations(drawn.member, log_prob, scaled_logit, population, exclude, usable)
 
 
 def report(run: RunDirectory, *, tell: Reporter | None = None) -> ReportInputs:
@@ -151,6 +167,7 @@ def report(run: RunDirectory, *, tell: Reporter | None = None) -> ReportInputs:
     from mia_jax.report import write_report
 
     tell = tell or Silent()
+    run.keep_session(environment())
     inputs = summarise(run)
     tell.say(f"report: {write_report(inputs, run.path)}")
     return inputs
@@ -162,7 +179,6 @@ def summarise(run: RunDirectory) -> ReportInputs:
     utility, results, diverged = [], [], {}
     final: dict[tuple[str, str], np.ndarray] = {}
     for family in config.families:
-        run.check_scores(family)
         for checkpoint, epoch in enumerate(run.epochs):
             setting = summary.Setting(family, checkpoint, epoch)
             usable = np.asarray(observations(run, family, checkpoint).valid)
@@ -173,14 +189,14 @@ def summarise(run: RunDirectory) -> ReportInputs:
                 results.append(
                     summary.attack_row(setting, name, scores, drawn.member, drawn.twin, config.report)
                 )
-                if checkpoint == last:
+                if checkpoint == last and summary.both_sides(scores, drawn.member):
                     final[family, name] = scores
     return ReportInputs(
         title=config.name,
         config=configs.to_mapping(config),
-        environment=run.last_session(),
+        environment=run.sessions()[-1],
         data_facts=run.data_facts(),
-        command=run.last_session()["command"],
+        command=_commands(run),
         utility=utility,
         results=results,
         curves={key: summary.curve(scores, drawn.member) for key, scores in final.items()},
@@ -201,15 +217,22 @@ def _utility_row(
     """Accuracies of one family at one checkpoint."""
     return summary.utility_row(
         setting,
-        run.signal(setting.family, "pool/correct", setting.checkpoint),
+        run.segments(setting.family).signal("pool/correct", setting.checkpoint),
         drawn.member,
-        run.signal(setting.family, "test/correct", setting.checkpoint),
+        run.segments(setting.family).signal("test/correct", setting.checkpoint),
         usable,
         num_parameters=run.num_parameters(setting.family),
         confidence=run.config.report.confidence,
     )
 
 
+def _commands(run: RunDirectory) -> str:
+    """The commands that made the run as it stands, each once, in the order of their last use."""
+    commands = [session["command"] for session in run.sessions()]
+    return "\n".join(reversed(dict.fromkeys(reversed(commands))))
+
+
+@functools.cache
 def environment() -> dict[str, str]:
     """Versions, devices and the command line of this process."""
     devices = jax.local_devices()
@@ -219,6 +242,7 @@ def environment() -> dict[str, str]:
         "command": shlex.join(["python", *sys.argv] if sys.argv[0].endswith(".py") else sys.argv),
         "python": platform.python_version(),
         **versions,
+        "backend": devices[0].platform,
         "device": f"{len(devices)} × {devices[0].device_kind}",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }

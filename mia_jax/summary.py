@@ -58,7 +58,7 @@ def utility_row(
     test = np.asarray(test_correct, np.float64)[usable].mean(axis=1)
     row: dict[str, Any] = {**setting._asdict(), "num_parameters": num_parameters, "models": int(usable.sum())}
     for name, values in (("train_accuracy", train), ("test_accuracy", test), ("gap", train - test)):
-        ends = metrics.mean_interval(values, confidence)
+        ends = metrics.mean_interval(values, confidence) if usable.any() else (None, np.nan, np.nan)
         row |= {name: ends[0], f"{name}_low": _clip(name, ends[1]), f"{name}_high": _clip(name, ends[2])}
     return row
 
@@ -75,18 +75,9 @@ def attack_row(
     scores = np.asarray(scores, np.float64)
     known = ~np.isnan(scores)
     held = np.asarray(member, bool)
-    decisions = metrics.cross_fit_decisions(scores, held, twin)
-    accuracy, accuracy_ends = metrics.balanced_accuracy_interval(decisions, scores, held, config.confidence)
     row: dict[str, Any] = {"family": setting.family, "attack": attack}
     row |= {"checkpoint": setting.checkpoint, "epoch": setting.epoch}
-    row |= _estimate(
-        "auc", metrics.auc(scores[known], held[known]), metrics.auc_interval(scores, held, config.confidence)
-    )
-    row |= _estimate("balanced_accuracy", accuracy, accuracy_ends)
-    for fpr in config.fpr:
-        ends = metrics.tpr_interval(scores, held, fpr, config.confidence)
-        value = None if ends.low is None else metrics.tpr_at_fpr(scores[known], held[known], fpr)
-        row |= _estimate(tpr_key(fpr), value, ends)
+    row |= _pooled(scores, held, twin, config) if both_sides(scores, held) else _nothing_pooled(config)
     row |= _per_target(scores, held, config.fpr)
     targets = int(known.any(axis=1).sum())
     return row | {
@@ -94,6 +85,12 @@ def attack_row(
         "records": held.shape[1],
         "missing": int(targets * held.shape[1] - known.sum()),
     }
+
+
+def both_sides(scores: Array, member: Array) -> bool:
+    """Whether some members and some non-members have scores. scores: NaN where missing."""
+    known, held = ~np.isnan(scores), np.asarray(member, bool)
+    return bool((known & held).any() and (known & ~held).any())
 
 
 def comparisons(
@@ -104,6 +101,8 @@ def comparisons(
     for attack in dict.fromkeys(attack for _, attack in scores):
         families = [family for family, name in scores if name == attack]
         for a, b in itertools.combinations(families, 2):
+            if not both_sides(scores[a, attack] + scores[b, attack], member):
+                continue
             ends = metrics.auc_difference(scores[a, attack], scores[b, attack], member, confidence)
             names = ("attack", "family_a", "family_b", "difference", "low", "high")
             rows.append(dict(zip(names, (attack, a, b, *ends), strict=True)))
@@ -129,6 +128,29 @@ def histogram(scores: Array, member: Array) -> Histogram:
     return Histogram(edges, *(np.histogram(inside[side], edges, density=True)[0] for side in (held, ~held)))
 
 
+def _pooled(scores: np.ndarray, held: np.ndarray, twin: Array, config: ReportConfig) -> dict[str, Any]:
+    """The estimates over all targets with their intervals."""
+    known = ~np.isnan(scores)
+    decisions = metrics.cross_fit_decisions(scores, held, twin)
+    accuracy, accuracy_ends = metrics.balanced_accuracy_interval(decisions, scores, held, config.confidence)
+    auc_ends = metrics.auc_interval(scores, held, config.confidence)
+    row = _estimate("auc", metrics.auc(scores[known], held[known]), auc_ends)
+    row |= _estimate("balanced_accuracy", accuracy, accuracy_ends)
+    for fpr in config.fpr:
+        ends = metrics.tpr_interval(scores, held, fpr, config.confidence)
+        value = None if ends.low is None else metrics.tpr_at_fpr(scores[known], held[known], fpr)
+        row |= _estimate(tpr_key(fpr), value, ends)
+    return row
+
+
+def _nothing_pooled(config: ReportConfig) -> dict[str, Any]:
+    """The same columns where nothing could be scored."""
+    row: dict[str, Any] = {}
+    for name in ("auc", "balanced_accuracy", *map(tpr_key, config.fpr)):
+        row |= _estimate(name, None, metrics.Interval(None, None))
+    return row
+
+
 def _per_target(scores: np.ndarray, member: np.ndarray, fprs: Sequence[float]) -> dict[str, Any]:
     """Means over targets of each target's own AUC and TPRs; None where no target allows an estimate."""
     aucs: list[float] = []
@@ -136,7 +158,7 @@ def _per_target(scores: np.ndarray, member: np.ndarray, fprs: Sequence[float]) -
     for own, held in zip(scores, member, strict=True):
         known = ~np.isnan(own)
         own, held = own[known], held[known]
-        if held.all() or not held.any():
+        if held.all() or not held.any():  # no score at all included
             continue
         aucs.append(metrics.auc(own, held))
         for fpr in fprs:

@@ -52,6 +52,21 @@ def test_balanced_accuracy_of_noise_is_not_biased_upwards():
     assert abs(np.mean(values) - 0.5) < 4 * np.std(values) / np.sqrt(len(values))
 
 
+@pytest.mark.slow
+def test_balanced_accuracy_of_lira_on_noise_is_not_biased_upwards():
+    """Thresholds that have seen the record, if on other targets, would give about .504."""
+    from mia_jax.attacks import lira
+
+    rng = np.random.default_rng(3)
+    values = []
+    for _ in range(300):
+        member = rng.random((32, 150)) < 0.5
+        logit = rng.normal(size=member.shape) * rng.uniform(0.5, 2.0, 150) + rng.normal(size=150)
+        values.append(row_of(lira(logit, member), member)["balanced_accuracy"])
+    assert abs(np.mean(values) - 0.5) < 4 * np.std(values) / np.sqrt(len(values)), np.mean(values)
+    assert np.std(values) / np.sqrt(len(values)) < 0.001
+
+
 def test_twins_share_a_fold():
     """A target's twin has the complementary membership: its scores must not choose the threshold."""
     rng = np.random.default_rng(2)

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from mia_jax.types import Array
+from mia_jax.validation import as_mask
 
 Side = Literal["in", "out"]
 
@@ -42,23 +43,6 @@ class Attack(NamedTuple):
     source: str
     sides: frozenset[Side]
     score: Callable[[Observations], np.ndarray]
-
-
-def as_mask(name: str, values: Array, shape: tuple[int, ...]) -> np.ndarray:
-    """A boolean array of `shape`; 0/1 integers are taken as booleans, never as indices.
-
-    Raises ValueError naming the array.
-    """
-    array = np.asarray(values)
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}: it must have shape {shape}.")
-    if array.dtype == bool:
-        return array
-    odd = np.argwhere((array != 0) & (array != 1))
-    if odd.size:
-        where = tuple(int(i) for i in odd[0])
-        raise ValueError(f"{name}{list(where)} is {array[where]}: a mask holds only True/False or 1/0.")
-    return array.astype(bool)
 
 
 def references(num_models: int, exclude: Array | None, valid: Array | None) -> tuple[np.ndarray, np.ndarray]:

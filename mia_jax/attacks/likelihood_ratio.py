@@ -10,8 +10,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from mia_jax.attacks.base import as_mask, check_signal, references
+from mia_jax.attacks.base import check_signal, references
 from mia_jax.types import Array
+from mia_jax.validation import as_mask
 
 Mode = Literal["online", "offline"]
 Variance = Literal["per_example", "global"]

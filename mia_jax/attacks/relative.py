@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mia_jax.attacks.base import as_mask, check_signal, references
+from mia_jax.attacks.base import check_signal, references
 from mia_jax.types import Array
+from mia_jax.validation import as_mask
 
 
 def rmia(

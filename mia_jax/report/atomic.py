@@ -6,9 +6,14 @@ import os
 import pathlib
 import secrets
 
+from mia_jax.store import unusable
+
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
-    """Puts `content` at `path` in one step; whatever goes wrong, an older file stays as it was."""
+    """Puts `content` at `path` in one step; whatever goes wrong, an older file stays as it was.
+
+    Raises `StoreError` where it cannot.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
@@ -16,6 +21,8 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        raise unusable("write", str(path), error.strerror or str(error)) from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -127,8 +127,8 @@ def _sure(inputs: ReportInputs, rows: Sequence[Row]) -> list[str]:
     targets, records = (max(int(row.get(name) or 0) for row in rows) for name in ("targets", "records"))
     sentences = [
         f"The intervals ({rate(inputs.confidence)}) come from {counted(targets, 'target model')} and "
-        f"{counted(records, 'record')} and are conditional on this pool of records: "
-        "with another pool the values may differ by more than they allow for."
+        f"{counted(records, 'record')}; they allow for chance in both, as if other models and other records of the "
+        "same kind were drawn. Records gathered in another way may differ by more than they say."
     ]
     count = len({row["attack"] for row in rows})
     if count > 1 and any(_tells(row) for row in rows):

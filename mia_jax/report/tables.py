@@ -40,7 +40,7 @@ def terminal(inputs: ReportInputs) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    note = f"[..] {rate(inputs.confidence)} interval, conditional on this pool of records."
+    note = f"[..] {rate(inputs.confidence)} interval over targets and records."
     if _any_missing_tpr(inputs):
         note += f" n/e: {NOT_ESTIMABLE}."
     parts = [_utility_table(inputs), _attack_table(inputs), Text(note, style="dim")]

@@ -16,7 +16,7 @@ def write_report(inputs: ReportInputs, directory: pathlib.Path) -> pathlib.Path:
     """Write results.json, results.csv, utility.csv, figures/*.svg and *.png, and report.html; give the last's path.
 
     Everything is made in memory first, then each file appears whole or not at all: whatever fails,
-    no file is half written and older ones stay. Raises `OSError` where the disk refuses.
+    no file is half written and older ones stay. Raises `StoreError` where the disk refuses.
     """
     from mia_jax.report import figures, page
 

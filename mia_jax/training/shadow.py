@@ -28,7 +28,10 @@ RECORDS_AT_ONCE = 256
 """Records whose signals one model computes side by side; bounds the memory of recording."""
 
 CHUNK_ON_CPU = 16
-"""Models of a unit on a CPU: enough to keep two cores busy, few enough to lose little."""
+"""Models of a unit on a CPU: enough to keep a few cores busy, few enough to lose little."""
+
+CHUNK_ELSEWHERE = 128
+"""Models of a unit on an accelerator, mapped side by side."""
 
 
 class Plan(NamedTuple):
@@ -77,12 +80,14 @@ def plan(training: TrainingConfig, num_models: int, mesh: Mesh) -> Plan:
     mapped side by side, which fills the chip.
     """
     on_cpu = mesh.devices.flat[0].platform == "cpu"
-    chunk = training.models_per_chunk or (CHUNK_ON_CPU if on_cpu else 128)
-    chunk = min(chunk, num_models)
-    if not training.models_per_chunk:
-        chunk = -(-num_models // -(-num_models // chunk))
+    chunk = training.models_per_chunk
+    if not chunk:
+        # Chunks of even size, each a multiple of the devices: nothing is trained only to be thrown away.
+        most = max(CHUNK_ON_CPU if on_cpu else CHUNK_ELSEWHERE, mesh.size)
+        even = -(-num_models // -(-num_models // most))
+        chunk = min(-(-even // mesh.size) * mesh.size, num_models)
     together = training.models_together or (1 if on_cpu else -(-chunk // mesh.size))
-    return Plan(chunk, min(together, chunk))
+    return Plan(min(chunk, num_models), min(together, chunk))
 
 
 def recipe_of(model: Model, membership: Membership, training: TrainingConfig) -> Recipe:

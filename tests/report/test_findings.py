@@ -58,7 +58,7 @@ def test_two_families_with_a_finding(inputs):
         in found[2]
     )
     assert "lstm the more exposed under 6 and no distinguishable difference under 1 of the 7" in found[2]
-    assert "conditional on this pool" in sure[0]
+    assert "other records of the same kind" in sure[0]
     assert "picked among 7 after seeing their results" in sure[1]
     assert "99.8% and 83.7% for lstm (a generalisation gap of 16.1 points)" in meaning[0]
     assert "lstm, also has the largest gap" in meaning[0]

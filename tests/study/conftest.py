@@ -54,7 +54,9 @@ def all_numbers():
         for family in run.config.families:
             for name in ("log_prob", "scaled_logit", "entropy", "modified_entropy", "correct", "last_seen"):
                 for checkpoint in range(len(run.epochs)):
-                    numbers[family, name, checkpoint] = run.signal(family, f"pool/{name}", checkpoint)
+                    numbers[family, name, checkpoint] = run.segments(family).signal(
+                        f"pool/{name}", checkpoint
+                    )
             for entry in run.store.names(f"parameters/{family}/"):
                 for leaf, values in run.store.read_arrays(entry).items():
                     numbers[entry, leaf] = values

@@ -33,7 +33,13 @@ def start(script, *flags, **options):
     """A script as a process."""
     command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *map(str, flags)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=dict(os.environ), **options
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=dict(os.environ),
+        **options,
     )
 
 

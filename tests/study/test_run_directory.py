@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from mia_jax import run_directory, study
+from mia_jax.config import FamilyConfig
 from mia_jax.identity import FORMAT, RunError
 from mia_jax.store import StoreError
 
 
-class Stop(Exception):
+class StopError(Exception):
     """Ends a training in the middle."""
 
 
@@ -32,7 +33,7 @@ class StopAfter:
     def advance(self, models_done, steps):
         self.left -= 1
         if self.left == 0:
-            raise Stop
+            raise StopError
 
     def end(self):
         pass
@@ -50,7 +51,7 @@ def copy(finished_run, tmp_path):
 def test_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
     segments, small_config, finished_run, all_numbers, tmp_path
 ):
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         study.train(small_config, tmp_path, tell=StopAfter(segments))
     again = StopAfter(100)
     resumed = study.train(small_config, tmp_path, tell=again)
@@ -70,26 +71,28 @@ def test_finished_training_is_not_repeated(small_config, copy):
 def test_models_can_be_added_and_the_old_ones_stay(small_config, change, finished_run, copy):
     larger = study.train(change(small_config, "membership.num_models", 14), copy)
     for checkpoint in range(3):
-        grown = larger.signal("mlp", "pool/scaled_logit", checkpoint)
+        grown = larger.segments("mlp").signal("pool/scaled_logit", checkpoint)
         assert grown.shape == (14, 40)
-        np.testing.assert_array_equal(grown[:8], finished_run.signal("mlp", "pool/scaled_logit", checkpoint))
+        np.testing.assert_array_equal(
+            grown[:8], finished_run.segments("mlp").signal("pool/scaled_logit", checkpoint)
+        )
 
 
 def test_models_of_varying_sizes_can_be_added_too(small_config, change, tmp_path):
     """The longest list of members must not depend on how many models there are."""
     config = change(change(small_config, "membership.design", "bernoulli"), "membership.num_models", 24)
-    small = study.train(config, tmp_path).signal("mlp", "pool/scaled_logit", 2)
+    small = study.train(config, tmp_path).segments("mlp").signal("pool/scaled_logit", 2)
     large = study.train(change(config, "membership.num_models", 40), tmp_path)
-    np.testing.assert_array_equal(large.signal("mlp", "pool/scaled_logit", 2)[:24], small)
+    np.testing.assert_array_equal(large.segments("mlp").signal("pool/scaled_logit", 2)[:24], small)
     assert np.unique(large.membership().mask.sum(axis=1)).size > 1
 
 
 def test_models_added_while_a_chunk_is_unfinished(small_config, change, finished_run, tmp_path):
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         study.train(small_config, tmp_path, tell=StopAfter(4))
     larger = study.train(change(small_config, "membership.num_models", 10), tmp_path)
-    got = larger.signal("mlp", "pool/log_prob", 2)
-    np.testing.assert_array_equal(got[:8], finished_run.signal("mlp", "pool/log_prob", 2))
+    got = larger.segments("mlp").signal("pool/log_prob", 2)
+    np.testing.assert_array_equal(got[:8], finished_run.segments("mlp").signal("pool/log_prob", 2))
     assert np.isfinite(got).all()
 
 
@@ -100,7 +103,11 @@ def test_models_added_while_a_chunk_is_unfinished(small_config, change, finished
         ("seed", 1, "config.seed is 0 there and 1 here"),
         ("data.seed", 3, "config.data.seed is 0 there and 3 here"),
         ("training.models_together", 2, "config.training.models_together is 0 there and 2 here"),
-        ("membership.num_models", 6, "config.membership.num_models is 8 there and 6 here"),
+        (
+            "membership.num_models",
+            6,
+            "config.membership.num_models is 6 here, and 8 models of family mlp were begun",
+        ),
         ("recording.num_checkpoints", 2, "config.recording.num_checkpoints is 3 there and 2 here"),
     ],
 )
@@ -162,12 +169,13 @@ def test_damaged_signal_is_noticed_and_can_be_restored(small_config, finished_ru
     content[5] ^= 1
     chunk.write_bytes(content)
     damaged = run_directory.existing(copy)
-    with pytest.raises((RunError, StoreError), match="damaged|could not read"):
-        damaged.signal("mlp", "pool/log_prob", 2)
+    with pytest.raises((RunError, StoreError), match=r"damaged|could not read"):
+        damaged.segments("mlp").signal("pool/log_prob", 2)
     shutil.rmtree(copy / "commits" / "mlp")
     restored = study.train(small_config, copy)
     np.testing.assert_array_equal(
-        restored.signal("mlp", "pool/log_prob", 2), finished_run.signal("mlp", "pool/log_prob", 2)
+        restored.segments("mlp").signal("pool/log_prob", 2),
+        finished_run.segments("mlp").signal("pool/log_prob", 2),
     )
 
 
@@ -175,11 +183,89 @@ def test_missing_signal_is_not_read_as_numbers(copy):
     for chunk in copy.glob("signals/mlp/pool/log_prob/c/0/2/*"):
         chunk.unlink()
     with pytest.raises(RunError, match="damaged for models 0 to 3"):
-        run_directory.existing(copy).signal("mlp", "pool/log_prob", 2)
+        run_directory.existing(copy).segments("mlp").signal("pool/log_prob", 2)
+
+
+def test_segments_whose_record_is_lost_are_done_again(small_config, finished_run, all_numbers, copy):
+    next(copy.glob("commits/mlp/000000*/0001.json")).unlink()
+    with pytest.raises(RunError, match="holds 4 of 8 finished models of family mlp"):
+        study.attack(run_directory.existing(copy))
+    again = StopAfter(100)
+    restored = study.train(small_config, copy, tell=again)
+    assert again.left == 100 - 3, "the state at its checkpoint is long gone: the chunk begins anew"
+    for name, values in all_numbers(finished_run).items():
+        np.testing.assert_array_equal(values, all_numbers(restored)[name])
+
+
+def test_what_is_refused_changes_nothing(small_config, change, copy):
+    """A family that was left out and comes back changed is refused, and the run goes on as it was."""
+    other = {"other": FamilyConfig(kind="mlp", hidden=3)}
+    study.train(change(small_config, "families", other), copy)
+    changed = {"mlp": FamilyConfig(kind="mlp", hidden=9)}
+    before = (copy / "config.json").read_bytes()
+    with pytest.raises(RunError, match="commits/mlp records models 0 to 3 of another run"):
+        study.train(change(small_config, "families", changed), copy)
+    assert (copy / "config.json").read_bytes() == before
+    study.train(small_config, copy, tell=StopAfter(1))
+
+
+def test_models_that_were_never_begun_can_be_taken_back(small_config, change, copy):
+    grown = change(small_config, "membership.num_models", 80)
+    with pytest.raises(StopError):
+        study.train(grown, copy, tell=StopAfter(1))
+    with pytest.raises(RunError, match="12 models of family mlp were begun"):
+        study.train(small_config, copy)
+    shutil.rmtree(next(copy.glob("commits/mlp/000008*")))
+    back = study.train(small_config, copy, tell=StopAfter(1))
+    study.attack(back)
+    assert back.scores("mlp", "loss", 2).shape == (8, 40)
+
+
+def test_overwrite_removes_runs_and_nothing_else(small_config, copy):
+    (copy / "notes.txt").write_text("mine")
+    study.train(small_config, copy, overwrite=True)
+    assert (copy / "notes.txt").read_text() == "mine"
+
+
+def test_foreign_config_json_is_no_run(small_config, tmp_path):
+    for content in ('{"model_type": "bert"}', "[1]"):
+        (tmp_path / "config.json").write_text(content)
+        (tmp_path / "thesis.tex").write_text("years of work")
+        with pytest.raises(RunError, match="holds no run"):
+            study.train(small_config, tmp_path, overwrite=True)
+        assert (tmp_path / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("steps", range(1, 5))
+def test_overwrite_stopped_in_the_middle_can_be_repeated(steps, small_config, copy, monkeypatch):
+    left = iter(range(steps))
+
+    def stopping(path, *args, **kwargs):
+        if next(left, None) is None:
+            raise StopError
+        remove(path, *args, **kwargs)
+
+    remove = shutil.rmtree
+    monkeypatch.setattr(run_directory.shutil, "rmtree", stopping)
+    with pytest.raises(StopError):
+        study.train(small_config, copy, overwrite=True)
+    monkeypatch.undo()
+    again = StopAfter(100)
+    study.train(small_config, copy, tell=again)
+    assert again.left == 100 - 6, "all segments are done again"
+
+
+def test_chunk_size_may_change(small_config, change, finished_run, all_numbers, tmp_path):
+    with pytest.raises(StopError):
+        study.train(small_config, tmp_path, tell=StopAfter(4))
+    run = study.train(change(small_config, "training.models_per_chunk", 3), tmp_path)
+    got, expected = all_numbers(run), all_numbers(finished_run)
+    for name in (name for name in expected if name[0] == "mlp"):
+        np.testing.assert_array_equal(got[name], expected[name])
 
 
 def test_damaged_state_costs_its_chunk_and_no_more(small_config, finished_run, all_numbers, tmp_path):
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         study.train(small_config, tmp_path, tell=StopAfter(2))
     state = next(tmp_path.glob("states/mlp/*/0001.npz"))
     state.write_bytes(state.read_bytes()[:100])
@@ -189,7 +275,7 @@ def test_damaged_state_costs_its_chunk_and_no_more(small_config, finished_run, a
 
 
 def test_unfinished_training_is_not_attacked(small_config, tmp_path):
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         study.train(small_config, tmp_path, tell=StopAfter(4))
     with pytest.raises(RunError, match="holds 4 of 8 finished models of family mlp"):
         study.attack(run_directory.existing(tmp_path))
@@ -237,11 +323,15 @@ def test_failed_write_is_one_sentence_and_leaves_a_run_that_goes_on(small_config
     (tmp_path / "config.json").write_text(to_json(small_config))
     run = tmp_path / "run"
     done = subprocess.run(
-        [sys.executable, "-c", program, tmp_path / "config.json", run], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program, tmp_path / "config.json", run],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.startswith(f"could not write {run}"), done.stdout
     assert done.stdout.count("\n") == 1
     resumed = study.train(small_config, run)
     np.testing.assert_array_equal(
-        resumed.signal("mlp", "pool/log_prob", 2), finished_run.signal("mlp", "pool/log_prob", 2)
+        resumed.segments("mlp").signal("pool/log_prob", 2),
+        finished_run.segments("mlp").signal("pool/log_prob", 2),
     )

@@ -1,0 +1,182 @@
+"""The finished segments of one family on disk: what is there, what is left to do, what was said.
+
+A segment exists once its commit record does, which holds the checksums of all it wrote. Whatever
+order writes stop in, what has no record is done again, and nothing else is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mia_jax.identity import RunError
+from mia_jax.store import Store, checksum
+from mia_jax.training import Segment, TrainState
+from mia_jax.types import Signals
+
+PARTS = {"pool": Signals._fields, "population": Signals._fields, "test": ("log_prob", "correct")}
+"""The signals that are kept of each part of the data."""
+
+
+class Place(NamedTuple):
+    """Where a segment belongs: models start…stop-1 at a checkpoint's number."""
+
+    start: int
+    stop: int
+    checkpoint: int
+
+    def entry(self, room: str, family: str) -> str:
+        """The name of the segment's entry in commits, states or parameters."""
+        suffix = "json" if room == "commits" else "npz"
+        return f"{room}/{family}/{self.start:06d}-{self.stop:06d}/{self.checkpoint:04d}.{suffix}"
+
+
+class Segments:
+    """One family's segments. hash: of all that decides its numbers. parameters: "none", "final" or "all"."""
+
+    def __init__(
+        self, store: Store, family: str, *, hash: str, num_models: int, num_checkpoints: int, parameters: str
+    ) -> None:
+        self._store, self._family, self._hash = store, family, hash
+        self._models, self._last = num_models, num_checkpoints - 1
+        self._parameters = parameters
+        names = store.names(f"commits/{family}/")
+        self._commits: dict[Place, dict[str, Any]] = {
+            _place(name): store.require_json(name) for name in names
+        }
+        self._check()
+
+    def write(self, segment: Segment, *, models_per_chunk: int, session: int) -> None:
+        """Write a finished segment; session: the number of the training's start, for the record."""
+        place = Place(segment.start, segment.stop, segment.checkpoint)
+        arrays = dict(_observed_arrays(segment))
+        self._store.write_blocks(
+            (self._array(name, values, models_per_chunk), *place[:3], values)
+            for name, values in arrays.items()
+        )
+        record: dict[str, Any] = {
+            "hash": self._hash,
+            "session": session,
+            "checksums": {name: checksum(values) for name, values in arrays.items()},
+        }
+        last = place.checkpoint == self._last
+        if self._parameters == "all" or (self._parameters == "final" and last):
+            named = _named_leaves(segment.state.params)
+            record["parameters"] = self._store.write_arrays(place.entry("parameters", self._family), named)
+        if not last:
+            leaves = _leaves(segment.state)
+            record["state"] = self._store.write_arrays(place.entry("states", self._family), leaves)
+        self._store.write_json(place.entry("commits", self._family), record)
+        self._commits[place] = record
+        if place.checkpoint:
+            before = place._replace(checkpoint=place.checkpoint - 1)
+            self._store.delete(before.entry("states", self._family))
+
+    def chunks(self, size: int) -> list[tuple[int, int]]:
+        """All chunks of models, start and stop: those that were begun, the gaps cut by `size`."""
+        begun = sorted({place[:2] for place in self._commits})
+        chunks: list[tuple[int, int]] = []
+        covered = 0
+        for start, stop in [*begun, (self._models, self._models)]:
+            chunks += [(first, min(first + size, start)) for first in range(covered, start, size)]
+            chunks += [(start, stop)] * (start < stop)
+            covered = stop
+        return chunks
+
+    def resume(self, start: int, stop: int) -> tuple[int, list[np.ndarray]] | None:
+        """The checkpoint up to which a chunk is finished and its state's leaves; None to begin anew.
+
+        A state that is missing or damaged costs its chunk's work, which is then done again.
+        """
+        done = self._finished(start, stop)
+        if done in (-1, self._last):
+            return None if done < 0 else (done, [])
+        place = Place(start, stop, done)
+        state = self._store.read_arrays(place.entry("states", self._family), self._commits[place]["state"])
+        return None if state is None else (done, list(state.values()))
+
+    def signal(self, name: str, checkpoint: int) -> np.ndarray:
+        """One signal of all K models at one checkpoint, checked: [K, …]. name: "pool/log_prob", …"""
+        self.check_complete()
+        blocks = []
+        for place, record in sorted(self._commits.items()):
+            if place.checkpoint != checkpoint or place.start >= self._models:
+                continue
+            values = self._store.read_block(f"signals/{self._family}/{name}", *place)
+            if checksum(values) != record["checksums"].get(name):
+                raise RunError(
+                    f"{self._store.address}/signals/{self._family}/{name} is damaged for models {place.start} to "
+                    f"{place.stop - 1}: delete {self._store.address}/commits/{self._family}/"
+                    f"{place.start:06d}-{place.stop:06d} and run the training again to restore it."
+                )
+            blocks.append(values)
+        return np.concatenate(blocks)
+
+    def check_complete(self) -> None:
+        """Refuse to read a family whose training is not finished (`RunError`)."""
+        begun = {place[:2] for place in self._commits}
+        done = sum(stop - start for start, stop in begun if self._finished(start, stop) == self._last)
+        if done < self._models:
+            raise RunError(
+                f"{self._store.address} holds {done} of {self._models} finished models of family {self._family}: "
+                "run scripts/train.py with the same config and workdir first."
+            )
+
+    def _finished(self, start: int, stop: int) -> int:
+        """The last checkpoint up to which every one of a chunk is committed, -1 for none."""
+        checkpoints = range(self._last + 1)
+        return next((t - 1 for t in checkpoints if Place(start, stop, t) not in self._commits), self._last)
+
+    def _check(self) -> None:
+        """Refuse commits of another making, and models beyond K (`RunError`)."""
+        remedy = "use another --workdir, or --overwrite to delete what is there."
+        for place, record in self._commits.items():
+            if record.get("hash") != self._hash:
+                raise RunError(
+                    f"{self._store.address}/commits/{self._family} records models {place.start} to {place.stop - 1} of "
+                    f"another run: {remedy}"
+                )
+            if place.stop > self._models:
+                raise RunError(
+                    f"{self._store.address} holds another run: config.membership.num_models is {self._models} here, "
+                    f"and {place.stop} models of family {self._family} were begun there (it may only grow); {remedy}"
+                )
+
+    def _array(self, name: str, values: np.ndarray, models_per_chunk: int) -> Any:
+        """The array [K, T, …] that blocks like `values` [M, …] belong to."""
+        shape = (self._models, self._last + 1, *values.shape[1:])
+        place = f"signals/{self._family}/{name}"
+        return self._store.array(place, shape, values.dtype, models_per_chunk=models_per_chunk)
+
+
+def _observed_arrays(segment: Segment) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of a segment by their names below signals/FAMILY/."""
+    observed = segment.observed
+    for part, fields in PARTS.items():
+        signals = getattr(observed, part)
+        for field in fields:
+            yield f"{part}/{field}", np.asarray(getattr(signals, field))
+    yield "pool/last_seen", np.asarray(observed.last_seen)
+    for part, logits in observed.logits.items():
+        yield f"{part}/logits", np.asarray(logits)
+
+
+def _place(entry: str) -> Place:
+    """Where the segment of a commit's entry belongs."""
+    models, checkpoint = entry.removesuffix(".json").split("/")[-2:]
+    start, stop = (int(part) for part in models.split("-"))
+    return Place(start, stop, int(checkpoint))
+
+
+def _leaves(state: TrainState) -> dict[str, np.ndarray]:
+    """A state's leaves in their order."""
+    return {f"{number:05d}": np.asarray(leaf) for number, leaf in enumerate(jax.tree.leaves(state))}
+
+
+def _named_leaves(params: Any) -> dict[str, np.ndarray]:
+    """Parameters by their path in the tree."""
+    paths = jax.tree_util.tree_leaves_with_path(params)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in paths}
