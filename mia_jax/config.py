@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, dataclass_transform
 
 import pydantic
 from pydantic import Field
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-_section = pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_STRICT)
 
 AtLeast1 = Annotated[int, Field(ge=1)]
 AtLeast0 = Annotated[int, Field(ge=0)]
@@ -45,6 +44,25 @@ AttackName = Literal[
 
 class ConfigError(ValueError):
     """A configuration that cannot be run; the message is one sentence for the person at the keyboard."""
+
+
+Section = TypeVar("Section")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
+def _section(cls: type[Section]) -> type[Section]:
+    """A frozen dataclass that checks its fields when it is made, with a `ConfigError` where one is wrong."""
+    checked = pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_STRICT)(cls)
+    check = checked.__init__
+
+    def init(self: Any, **fields: Any) -> None:
+        try:
+            check(self, **fields)
+        except pydantic.ValidationError as error:
+            raise ConfigError(_sentence(error, cls)) from None
+
+    checked.__init__ = init
+    return cast(type[Section], checked)
 
 
 @_section
@@ -289,7 +307,7 @@ def from_json(text: str) -> Config:
     try:
         return pydantic.TypeAdapter(Config).validate_json(text)
     except pydantic.ValidationError as error:
-        raise ConfigError(_sentence(error)) from None
+        raise ConfigError(_sentence(error, Config)) from None
 
 
 def to_mapping(config: Any) -> dict[str, Any]:
@@ -321,23 +339,19 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _sentence(error: pydantic.ValidationError) -> str:
+def _sentence(error: pydantic.ValidationError, root: type) -> str:
     """The first of pydantic's findings as one sentence naming field, value and what is allowed."""
     first = error.errors()[0]
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, ConfigError):
         return str(cause)
-    field = ".".join(["config", *(str(part) for part in first["loc"])])
+    place = ["config" if root is Config else root.__name__, *(str(part) for part in first["loc"])]
+    field = ".".join(place)
     if first["type"] == "unexpected_keyword_argument":
-        return f"{field} does not exist: {_known_fields(first['loc'][:-1])}."
+        section: Any = root
+        if len(place) > 2:
+            section = FamilyConfig if place[1] == "families" else type(getattr(Config(), place[1]))
+        names = ", ".join(known.name for known in dataclasses.fields(section))
+        return f"{field} does not exist: {'.'.join(place[:-1])} has {names}."
     allowed = first["msg"].replace("Input should be", "it must be", 1)
     return f"{field} is {first['input']!r}: {allowed[0].lower()}{allowed[1:]}."
-
-
-def _known_fields(path: tuple[Any, ...]) -> str:
-    """The fields that exist at `path`, as a clause."""
-    section: Any = Config
-    if path:
-        section = FamilyConfig if path[0] == "families" else type(getattr(Config(), path[0]))
-    names = ", ".join(field.name for field in dataclasses.fields(section))
-    return f"{'.'.join(['config', *map(str, path)])} has {names}"

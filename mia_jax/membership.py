@@ -93,7 +93,7 @@ def expected_short_records(
         return 0.0 if not sides or config.num_models // 2 - 1 >= 2 else float(pool_size)
     count = stats.binom(config.num_models, config.train_size / pool_size)
     too_few = {"in": count.cdf(2), "out": count.sf(config.num_models - 3)}
-    return float(pool_size * sum(too_few[side] for side in sides))
+    return float(pool_size * min(1.0, sum(too_few[side] for side in sides)))
 
 
 def check_references(

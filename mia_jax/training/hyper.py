@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from mia_jax.config import TrainingConfig
 from mia_jax.types import Array
@@ -42,13 +43,22 @@ def learning_rate_shape(config: TrainingConfig, steps_per_epoch: int) -> optax.S
     return optax.join_schedules([optax.linear_schedule(0.0, 1.0, warmup), after], [warmup])
 
 
-def optimizer_of(config: TrainingConfig, hyper: Hyper, steps_per_epoch: int) -> optax.GradientTransformation:
+def optimizer_of(
+    config: TrainingConfig, hyper: Hyper, steps_per_epoch: int, own_steps: Array | None = None
+) -> optax.GradientTransformation:
     """The optimizer of one model, its hyperparameters traced scalars.
 
-    It holds no key: noise and its keys belong to the per-model step, never to a closure here.
+    own_steps: the steps of this model's epoch, where it has fewer than the longest; its schedule
+    then runs as much faster. The optimizer holds no key: noise and its keys belong to the per-model
+    step, never to a closure here.
     """
     shape = learning_rate_shape(config, steps_per_epoch)
-    scale = optax.scale_by_schedule(lambda count: -hyper.learning_rate * shape(count))
+
+    def rate(count: ArrayLike) -> ArrayLike:
+        place = count if own_steps is None else count * (steps_per_epoch / jnp.asarray(own_steps))
+        return -hyper.learning_rate * shape(place)
+
+    scale = optax.scale_by_schedule(rate)
     before = {
         "sgd": optax.identity(),
         "momentum": optax.trace(hyper.momentum),

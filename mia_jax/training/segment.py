@@ -67,10 +67,16 @@ class Recipe(NamedTuple):
         return -(-self.train_size // self.config.batch_size)
 
 
+def own_optimizer(recipe: Recipe, one: OneModel) -> optax.GradientTransformation:
+    """The optimizer of one model."""
+    own_steps = jnp.ceil(jnp.sum(one.mask) / recipe.config.batch_size) if recipe.sizes_vary else None
+    return optimizer_of(recipe.config, one.hyper, recipe.steps_per_epoch, own_steps)
+
+
 def initialise(recipe: Recipe, x: Inputs, one: OneModel) -> TrainState:
     """The state of one model before its first step. x: one record, for shapes."""
     params = recipe.model.init(one.init_key, x)
-    optimizer = optimizer_of(recipe.config, one.hyper, recipe.steps_per_epoch)
+    optimizer = own_optimizer(recipe, one)
     return TrainState(params, optimizer.init(params))
 
 
@@ -110,7 +116,7 @@ def step(
     x, y = jax.tree.map(lambda leaf: leaf[rows], (pool.x, pool.y))
     key = jax.random.fold_in(one.dropout_key, number)
     gradient = jax.grad(lambda params: batch_loss(recipe, params, x, y, valid, key))(state.params)
-    optimizer = optimizer_of(recipe.config, one.hyper, recipe.steps_per_epoch)
+    optimizer = own_optimizer(recipe, one)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     new = TrainState(optax.apply_updates(state.params, updates), opt_state)
     if recipe.sizes_vary:

@@ -163,7 +163,9 @@ def observe(model: Model, params: Params, records: Records, *, logits: bool) -> 
         out = model.apply(params, record.x)
         return signals.from_logits(out, record.y), out if logits else None
 
-    return jax.lax.map(one_record, records, batch_size=min(RECORDS_AT_ONCE, records.y.shape[0]))
+    if records.y.shape[0] <= RECORDS_AT_ONCE:
+        return jax.vmap(one_record)(records)
+    return jax.lax.map(one_record, records, batch_size=RECORDS_AT_ONCE)
 
 
 def train_shadow_models(
@@ -190,6 +192,9 @@ def train_shadow_models(
     The same keys give the same arrays bit for bit for any devices, chunks and interruptions;
     `models_together` and the matmul precision may change rounding.
     """
+    for part in ("pool", "population", "test"):
+        if not getattr(dataset, part).size:
+            raise ValueError(f"dataset.{part} has no records: every part needs at least one.")
     mesh = mesh or model_mesh()
     num_models = membership.member.shape[0]
     sizes = sizes or plan(training, num_models, mesh)

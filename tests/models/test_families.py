@@ -1,0 +1,110 @@
+"""Families of a config: built for the data, matched in size, or refused with what would fit."""
+
+import dataclasses
+import re
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mia_jax.config import ConfigError, FamilyConfig
+from mia_jax.models import Model, build, build_families, count_parameters, match_parameters, one_record
+from mia_jax.types import Dataset, Ragged, Records
+
+
+def dataset_of(x, *, num_classes=10, vocabulary_size=0):
+    records = Records(x, np.zeros(2, np.int32))
+    return Dataset(records, records, records, num_classes, vocabulary_size, {})
+
+
+IMAGES = dataset_of(np.zeros((2, 8, 8), np.float32))
+VECTORS = dataset_of(np.zeros((2, 20), np.float32))
+TOKENS = dataset_of(np.zeros((2, 5), np.int32), vocabulary_size=30)
+RAGGED = dataset_of(Ragged(np.zeros((2, 5, 3), np.float32), np.ones(2, np.int32)))
+
+
+def sizes(models, dataset):
+    return {name: count_parameters(model, one_record(dataset)) for name, model in models.items()}
+
+
+@pytest.mark.parametrize("kind", ["mlp", "rnn", "gru"])
+@pytest.mark.parametrize(("reference", "dataset"), [("lstm", IMAGES), ("lstm", TOKENS), ("lstm", RAGGED)])
+def test_matched_families_are_within_one_per_cent(kind, reference, dataset):
+    families = {
+        "first": FamilyConfig(kind=kind, match="second", hidden=1),
+        "second": FamilyConfig(kind=reference, hidden=64),
+    }
+    sized, models = build_families(families, dataset)
+    counts = sizes(models, dataset)
+    assert abs(counts["first"] - counts["second"]) <= 0.01 * counts["second"]
+    assert sized == {
+        **families,
+        "first": dataclasses.replace(families["first"], hidden=sized["first"].hidden),
+    }
+
+
+def test_families_without_match_stay_as_they_are():
+    families = {"a": FamilyConfig(kind="mlp", hidden=3), "b": FamilyConfig(kind="rnn", hidden=5)}
+    sized, models = build_families(families, IMAGES)
+    assert sized == families
+    assert sizes(models, IMAGES) == {"a": 64 * 3 + 3 + 3 * 10 + 10, "b": 8 * 5 + 5 * 5 + 5 + 5 * 10 + 10}
+
+
+def test_a_match_that_is_too_coarse_says_by_how_much_and_what_would_fit():
+    families = {"wide": FamilyConfig(kind="mlp", match="small"), "small": FamilyConfig(kind="rnn", hidden=4)}
+    with pytest.raises(ConfigError) as caught:
+        build_families(families, IMAGES)
+    said = re.fullmatch(
+        r"config\.families\.wide\.match is 'small': the closest width, (\d+), misses its parameter count by "
+        r"(\d+\.\d)%, allowed is 1%; small\.hidden=(\d+) would fit \(with wide\.hidden=(\d+), (\d\.\d)% off\)\.",
+        str(caught.value),
+    )
+    assert said, str(caught.value)
+    width, gap, hidden, fitting, off = said.groups()
+    target = count_parameters(build(families["small"], IMAGES), one_record(IMAGES))
+    closest = count_parameters(build(FamilyConfig(kind="mlp", hidden=int(width)), IMAGES), one_record(IMAGES))
+    assert float(gap) == pytest.approx(100 * abs(closest - target) / target, abs=0.06)
+    # The advice is sound: taken, it fits.
+    families["small"] = FamilyConfig(kind="rnn", hidden=int(hidden))
+    sized, models = build_families(families, IMAGES)
+    assert sized["wide"].hidden == int(fitting)
+    counts = sizes(models, IMAGES)
+    assert 100 * abs(counts["wide"] / counts["small"] - 1) == pytest.approx(float(off), abs=0.06)
+
+
+def test_a_match_that_nothing_near_would_fit_says_so():
+    families = {"wide": FamilyConfig(kind="mlp", match="tiny"), "tiny": FamilyConfig(kind="rnn", hidden=1)}
+    with pytest.raises(
+        ConfigError, match=r"config\.families\.wide\.match is 'tiny'.*no other tiny\.hidden below 2"
+    ):
+        build_families(families, IMAGES)
+
+
+@pytest.mark.parametrize("target", [1, 4, 7, 9, 10, 11, 18, 19, 27, 28, 29, 54, 100, 1000])
+def test_the_width_found_is_the_closest_of_all(target):
+    def make(width):
+        return Model(lambda key, x: jnp.zeros((width, width + 3)), lambda params, x: x)
+
+    found = match_parameters(make, np.zeros(1), target)
+    gaps = {width: abs(width * (width + 3) - target) for width in range(1, 60)}
+    assert gaps[found] == min(gaps.values())
+
+
+@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
+def test_vectors_need_steps(kind):
+    with pytest.raises(ConfigError, match=f'"{kind}" has steps 0.*vectors of 20 features: set steps'):
+        build(FamilyConfig(kind=kind), VECTORS)
+    build(FamilyConfig(kind=kind, steps=4), VECTORS)
+
+
+@pytest.mark.parametrize("dataset", [TOKENS, RAGGED], ids=["tokens", "ragged"])
+def test_sequences_are_not_cut_again(dataset):
+    with pytest.raises(ConfigError, match=r'"lstm" has steps 4.*sequences already: leave steps at 0'):
+        build(FamilyConfig(kind="lstm", steps=4), dataset)
+    build(FamilyConfig(kind="lstm"), dataset)
+
+
+def test_one_record_is_the_first_of_the_pool():
+    record = one_record(RAGGED)
+    assert isinstance(record, Ragged)
+    assert (record.values.shape, record.length.shape) == ((5, 3), ())

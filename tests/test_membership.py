@@ -1,0 +1,220 @@
+"""Who holds what: sizes, independence of the models, growth, and whether references suffice."""
+
+import re
+
+import jax
+import numpy as np
+import pytest
+from scipy import stats
+
+from mia_jax.config import ConfigError, MembershipConfig
+from mia_jax.membership import (
+    MAX_EXPECTED_SHORT,
+    check_references,
+    draw,
+    exclusions,
+    expected_short_records,
+    longest,
+    padded_indices,
+)
+
+DESIGNS = ("fixed_size", "paired", "bernoulli")
+
+
+def design(name="fixed_size", num_models=64, train_size=500):
+    return MembershipConfig(design=name, num_models=num_models, train_size=train_size)
+
+
+def drawn(name="fixed_size", num_models=64, train_size=500, pool_size=1000, seed=0):
+    """The default shape is compiled once for most tests."""
+    return draw(jax.random.key(seed), design(name, num_models, train_size), pool_size)
+
+
+def member_correlation(member, others):
+    """Correlation over records of each target's membership with a count over models, averaged: a scalar."""
+    target = member - member.mean(axis=1, keepdims=True)
+    others = others - others.mean(axis=1, keepdims=True)
+    norms = np.sqrt((target**2).sum(axis=1) * (others**2).sum(axis=1))
+    return ((target * others).sum(axis=1) / norms).mean()
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_fields_have_their_shapes_and_types(name):
+    membership = drawn(name)
+    assert (membership.member.shape, membership.member.dtype) == ((64, 1000), bool)
+    assert membership.indices.shape == membership.mask.shape
+    assert (membership.indices.dtype, membership.mask.dtype, membership.twin.dtype) == (
+        np.int32,
+        bool,
+        np.int32,
+    )
+    assert all(isinstance(field, np.ndarray) for field in membership)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_indices_list_exactly_the_members(name):
+    membership = drawn(name)
+    for member, indices, mask in zip(*membership[:3], strict=True):
+        assert sorted(indices[mask]) == np.flatnonzero(member).tolist()
+        assert (np.diff(mask.astype(int)) <= 0).all()
+
+
+@pytest.mark.parametrize("name", ["fixed_size", "paired"])
+def test_designs_of_fixed_size_give_every_model_exactly_its_size(name):
+    membership = drawn(name)
+    assert (membership.member.sum(axis=1) == 500).all()
+    assert membership.mask.all()
+    assert membership.indices.shape == (64, 500)
+
+
+def test_bernoulli_sizes_are_binomial():
+    sizes = drawn("bernoulli").member.sum(axis=1)
+    deviation = np.sqrt(1000 * 0.5 * 0.5)
+    assert abs(sizes.mean() - 500) < 5 * deviation / np.sqrt(64)
+    assert abs(sizes.std() / deviation - 1) < 5 / np.sqrt(2 * 64)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_every_record_is_held_equally_often(name):
+    counts = drawn(name).member.sum(axis=0)
+    if name == "paired":
+        np.testing.assert_array_equal(counts, 32)
+    # Chi-square with about 1,000 degrees of freedom, five deviations of sqrt(2,000) above its mean.
+    assert ((counts - 32) ** 2 / (64 * 0.5 * 0.5)).sum() < 1000 + 5 * np.sqrt(2000)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_more_models_keep_those_that_were_there(name):
+    for before, after in zip(drawn(name), drawn(name, num_models=80), strict=True):
+        np.testing.assert_array_equal(after[:64], before)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_models_and_seeds_draw_differently(name):
+    first, second = drawn(name).member, drawn(name, seed=1).member
+    assert len(np.unique(first, axis=0)) == 64
+    assert (first != second).any(axis=1).all()
+
+
+@pytest.mark.parametrize("name", ["fixed_size", "bernoulli"])
+def test_counts_of_the_other_models_say_nothing_about_the_target(name):
+    member = drawn(name).member.astype(float)
+    correlation = member_correlation(member, member.sum(axis=0) - member)
+    # The mean over targets of nearly independent correlations, each with deviation 1/sqrt(1,000).
+    assert abs(correlation) < 5 / np.sqrt(1000 * 64 / 2)
+
+
+def test_counts_of_the_other_models_give_a_paired_target_away_unless_its_twin_is_left_out():
+    membership = drawn("paired")
+    member = membership.member.astype(float)
+    others = member.sum(axis=0) - member
+    assert member_correlation(member, others) == pytest.approx(-1.0)
+    without_twin = others - exclusions(membership) @ member
+    np.testing.assert_array_equal(without_twin, np.full(member.shape, 31))
+
+
+def test_exclusions_mark_exactly_the_twin():
+    membership = drawn("paired")
+    expected = np.kron(np.eye(32), [[0, 1], [1, 0]]).astype(bool)
+    np.testing.assert_array_equal(exclusions(membership), expected)
+    for model, twin in enumerate(membership.twin):
+        np.testing.assert_array_equal(membership.member[model], ~membership.member[twin])
+
+
+@pytest.mark.parametrize("name", ["fixed_size", "bernoulli"])
+def test_independent_designs_have_no_twins(name):
+    membership = drawn(name)
+    assert (membership.twin == -1).all()
+    assert exclusions(membership) is None
+
+
+@pytest.mark.parametrize("train_size", [5, 50, 500, 990])
+def test_the_list_of_members_is_as_long_for_any_models_and_holds_the_largest(train_size):
+    for name in ("fixed_size", "paired"):
+        assert longest(design(name, train_size=train_size), 1000) == train_size
+    lengths = {longest(design("bernoulli", K, train_size), 1000) for K in (4, 64, 1000)}
+    assert len(lengths) == 1
+    length = lengths.pop()
+    assert length <= 1000
+    # The chance that one of a thousand models holds more.
+    assert 1000 * stats.binom(1000, train_size / 1000).sf(length) < 1e-3
+
+
+def test_padded_indices_list_members_first_and_pad_to_the_width():
+    member = np.asarray([[0, 1, 0, 1, 1], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0]], bool)
+    for width in (3, 4):
+        indices, mask = padded_indices(member, width)
+        assert indices.shape == mask.shape == (3, width)
+        assert mask.sum(axis=1).tolist() == [3, 1, 0]
+        assert indices[mask].tolist() == [1, 3, 4, 4]
+        assert ((indices >= 0) & (indices < 5)).all()
+
+
+def test_padded_indices_refuse_a_model_that_does_not_fit():
+    member = np.asarray([[1, 0, 0], [1, 1, 1]], bool)
+    with pytest.raises(ConfigError, match=r"config\.seed gives model 1 3 members, more than the 2 that"):
+        padded_indices(member, 2)
+
+
+def short_records(membership, sides=("in", "out")):
+    """The number of records for which some target lacks two references on a needed side."""
+    excluded = exclusions(membership)
+    left_out = np.eye(len(membership.member), dtype=bool) | (False if excluded is None else excluded)
+    allowed, member = (~left_out).astype(int), membership.member
+    references = {"in": allowed @ member, "out": allowed @ ~member}
+    short = [references[side] < 2 for side in sides]
+    return int(np.any(short, axis=(0, 1)).sum())
+
+
+SIDES = (("in", "out"), ("out",), ("in",))
+
+
+@pytest.mark.parametrize("sides", SIDES)
+@pytest.mark.parametrize(
+    ("name", "num_models", "share"),
+    [("fixed_size", 8, 0.4), ("fixed_size", 4, 0.5), ("bernoulli", 9, 0.7)],
+)
+def test_expected_short_records_are_those_of_a_simulation(name, num_models, share, sides):
+    pool_size, train_size = 4000, int(4000 * share)
+    found = short_records(drawn(name, num_models, train_size, pool_size), sides)
+    expected = expected_short_records(design(name, num_models, train_size), pool_size, sides)
+    assert 0 < expected <= pool_size
+    assert abs(found - expected) <= 5 * np.sqrt(expected * (1 - expected / pool_size))
+
+
+@pytest.mark.parametrize("sides", SIDES)
+@pytest.mark.parametrize(("num_models", "short"), [(4, 40), (6, 0)])
+def test_paired_designs_are_short_everywhere_or_nowhere(num_models, short, sides):
+    assert short_records(drawn("paired", num_models, 20, 40), sides) == short
+    assert expected_short_records(design("paired", num_models, 20), 40, sides) == short
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_attacks_without_references_need_none(name):
+    assert expected_short_records(design(name, 4), 1000, ()) == 0.0
+    check_references(design(name, 4), 1000, ())
+
+
+@pytest.mark.parametrize("sides", SIDES)
+@pytest.mark.parametrize(("name", "train_size"), [("fixed_size", 20), ("bernoulli", 8), ("paired", 20)])
+def test_too_few_models_are_refused_with_the_number_that_is_needed(name, train_size, sides):
+    with pytest.raises(ConfigError) as caught:
+        check_references(design(name, 4, train_size), 40, sides)
+    said = re.match(r"config\.membership\.num_models is 4: .*at least (\d+) are needed\.$", str(caught.value))
+    assert said, str(caught.value)
+    enough = int(said[1])
+    check_references(design(name, enough, train_size), 40, sides)
+    fewer = design(name, enough - (2 if name == "paired" else 1), train_size)
+    assert expected_short_records(fewer, 40, sides) > MAX_EXPECTED_SHORT
+
+
+def test_attacks_without_in_references_need_fewer_models():
+    check_references(design(num_models=32, train_size=4), 40, ("out",))
+    with pytest.raises(ConfigError):
+        check_references(design(num_models=32, train_size=4), 40)
+
+
+@pytest.mark.parametrize("name", ["fixed_size", "bernoulli"])
+def test_shares_too_small_for_any_number_of_models_are_refused(name):
+    with pytest.raises(ConfigError, match=r"on a side; choose another train_size\.$"):
+        check_references(design(name, 4, 10), 100_000)

@@ -1,0 +1,58 @@
+"""Compilation does not grow with the number of models or checkpoints, and nothing compiles in the loop."""
+
+import logging
+from collections import Counter
+
+import jax
+import pytest
+
+from mia_jax import keys
+from mia_jax.models import Model
+from mia_jax.parallel import model_mesh
+from mia_jax.training import Plan, train_shadow_models
+
+
+@pytest.fixture
+def counted(tiny_dropout):
+    """The model, and how often JAX has traced its functions."""
+    traces = Counter()
+
+    def init(key, x):
+        traces["init"] += 1
+        return tiny_dropout.init(key, x)
+
+    def apply(params, x, *, key=None, train=False):
+        traces["train" if train else "observe"] += 1
+        return tiny_dropout.apply(params, x, key=key, train=train)
+
+    return Model(init, apply), traces
+
+
+def test_traces_do_not_grow_with_models_or_checkpoints(train, draw, adam, counted):
+    model, traces = counted
+    train(model, draw(5), adam, (4,))
+    of_one_segment = dict(traces)
+    assert all(of_one_segment[name] > 0 for name in ("init", "train", "observe"))
+    traces.clear()
+    train(model, draw(17), adam, (0, 1, 4))
+    assert dict(traces) == of_one_segment
+
+
+def test_nothing_is_compiled_after_the_first_segment(dataset, draw, adam, tiny_dropout, caplog):
+    segments = train_shadow_models(
+        tiny_dropout,
+        dataset,
+        draw(15),
+        adam,
+        (1, 2, 4),
+        keys.roots(3),
+        sizes=Plan(5, 1),
+        mesh=model_mesh(),
+    )
+    compiled = []
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        for _ in segments:
+            compiled.append(sum("Finished XLA compilation" in r.getMessage() for r in caplog.records))
+    assert len(compiled) == 9
+    assert compiled[0] > 0
+    assert set(compiled) == {compiled[0]}
