@@ -6,7 +6,6 @@ import dataclasses
 import inspect
 import logging
 import re
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from ml_collections import config_flags
 from rich.console import Console
 
 from mia_jax import parallel
+from mia_jax.command import this_command
 from mia_jax.config import Config, ConfigError, from_config_dict
 from mia_jax.identity import RunError
 from mia_jax.store import StoreError
@@ -152,9 +152,8 @@ def _start(main: Callable[[], None], command: Callable[[], None]) -> None:
                 f"{error.filename or 'the system'}: {error.strerror or error}; what was written before stays usable."
             )
         except KeyboardInterrupt:
-            again = shlex.join(["python", *sys.argv] if sys.argv[0].endswith(".py") else sys.argv)
             print(
-                f"\nStopped; every finished segment is kept. To continue: {_without_overwrite(again)}",
+                f"\nStopped; every finished segment is kept. To continue: {_without_overwrite(this_command())}",
                 file=sys.stderr,
             )
             sys.exit(INTERRUPTED)

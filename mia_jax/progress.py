@@ -74,7 +74,8 @@ class Bar:
 
     def advance(self, models_done: int, steps: int) -> None:
         """Move the bar."""
-        rate = f"{self._rate.after(steps):,.0f} steps/s"
+        pace = self._rate.after(steps)
+        rate = "compiled" if pace is None else f"{pace:,.0f} steps/s"
         if self._progress is not None and self._task is not None:
             models = f"{models_done}/{self._models}"
             self._progress.update(self._task, advance=steps, models=models, rate=rate)
@@ -114,26 +115,30 @@ class Lines:
         if left > 0 and now - self._last_line < SECONDS_BETWEEN_LINES:
             return
         self._last_line = now
-        until = f", {left / rate:.0f} s left" if left > 0 else ""
-        self.say(f"train {self._family}: {models_done}/{self._models} models, {rate:,.0f} steps/s{until}")
+        pace = "" if rate is None else f", {rate:,.0f} steps/s"
+        until = "" if rate is None or left <= 0 else f", {left / rate:.0f} s left"
+        self.say(f"train {self._family}: {models_done}/{self._models} models{pace}{until}")
 
     def end(self) -> None:
         """Nothing is left to say."""
 
 
 class Rate:
-    """Model-steps per second since a beginning, compilation included."""
+    """Model-steps per second since the first segment, which holds the compilation."""
 
     def __init__(self, done: int) -> None:
         self.done = done
-        self._here = 0
-        self._start = time.monotonic()
+        self._counted = 0
+        self._start: float | None = None
 
-    def after(self, steps: int) -> float:
-        """The rate after `steps` more."""
+    def after(self, steps: int) -> float | None:
+        """The rate after `steps` more; None after the first."""
         self.done += steps
-        self._here += steps
-        return self._here / max(time.monotonic() - self._start, 1e-9)
+        if self._start is None:
+            self._start = time.monotonic()
+            return None
+        self._counted += steps
+        return self._counted / max(time.monotonic() - self._start, 1e-9)
 
 
 def reporter(console: Console) -> Reporter:

@@ -7,8 +7,6 @@ import functools
 import importlib.metadata
 import os
 import platform
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from mia_jax import attacks as attack_library
 from mia_jax import config as configs
 from mia_jax import data, keys, membership, models, run_directory, summary
 from mia_jax.attacks import Observations
+from mia_jax.command import this_command
 from mia_jax.config import Config
 from mia_jax.parallel import model_mesh
 from mia_jax.progress import Reporter, Silent
@@ -239,7 +238,7 @@ def environment() -> dict[str, str]:
     versions = {name: _version(name) for name in PACKAGES}
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", *sys.argv] if sys.argv[0].endswith(".py") else sys.argv),
+        "command": this_command(),
         "python": platform.python_version(),
         **versions,
         "backend": devices[0].platform,

@@ -40,7 +40,10 @@ def threshold_by_hand(inside, outside):
 def risk_by_hand(inside, outside, value, num_bins):
     """The share of members in the value's logarithmic bin of -score."""
     low, high = (f(-s for s in [*inside, *outside]) for f in (min, max))
-    place = lambda s: min(num_bins - 1, max(0, int(num_bins * math.log(-s / low) / math.log(high / low))))  # noqa: E731
+
+    def place(score):
+        return min(num_bins - 1, max(0, int(num_bins * math.log(-score / low) / math.log(high / low))))
+
     share_in = sum(place(s) == place(value) for s in inside) / len(inside)
     share_out = sum(place(s) == place(value) for s in outside) / len(outside)
     return share_in / (share_in + share_out) if share_in + share_out else 0.5

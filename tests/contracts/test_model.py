@@ -17,12 +17,12 @@ from mia_jax.types import Dataset, Membership, Ragged, Records
 BATCH, CLASSES, STEPS, FEATURES, WORDS = 4, 3, 4, 3, 9
 KINDS = ("mlp", "rnn", "lstm", "gru", "own")
 INPUTS = ("vector", "image", "tokens", "ragged_features", "ragged_tokens")
+QUICK = {"mlp": INPUTS[::2], "rnn": INPUTS[1::2], "lstm": INPUTS[4:], "gru": INPUTS[4:], "own": INPUTS}
 CASES = [
-    # Gated cells differ from the plain one inside a step only: one kind of records shows it quickly.
     pytest.param(
         (kind, inputs),
         id=f"{kind}-{inputs}",
-        marks=[pytest.mark.slow] * (kind in ("lstm", "gru") and inputs != "ragged_tokens"),
+        marks=[] if inputs in QUICK[kind] else [pytest.mark.slow],
     )
     for inputs in INPUTS
     for kind in KINDS

@@ -37,7 +37,7 @@ def test_logits_are_those_of_the_equations(by_hand, random_params, batch, kind, 
     np.testing.assert_allclose(logits_of(model, params, batch), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("layers", [pytest.param(1, marks=pytest.mark.slow), 2])
 @pytest.mark.parametrize("kind", RECURRENT)
 def test_ragged_records_are_read_to_their_own_length(by_hand, random_params, batch, kind, layers):
     model = model_of(kind, layers)

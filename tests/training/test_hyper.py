@@ -66,7 +66,10 @@ def test_hyper_of_repeats_the_values_of_the_config():
         np.testing.assert_array_equal(values, np.full(3, expected, np.float32))
 
 
-@pytest.mark.parametrize("field", SWEPT)
+@pytest.mark.parametrize(
+    "field",
+    ["learning_rate", *(pytest.param(f, marks=pytest.mark.slow) for f in ("momentum", "weight_decay"))],
+)
 def test_a_sweep_in_one_call_is_one_call_for_each_value(
     train, tiny, five, config_of, assert_same_bits, field
 ):
