@@ -1,0 +1,78 @@
+"""The measurements as a table: on the terminal and in Markdown."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+COLUMNS = (
+    "setting",
+    "family",
+    "K",
+    "steps",
+    "ours, s",
+    "ours, steps/s",
+    "PyTorch, steps/s",
+    "ratio (min–max)",
+    "ours, of limit",
+    "PyTorch",
+    "compile, s",
+)
+"""steps: of one model; steps/s: of all models together; the last but one: PyTorch's part of the limit."""
+
+
+TEXT = ("setting", "family")
+
+
+def cells(result: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[str, ...]:
+    """One row as text, in the order of COLUMNS."""
+    limit = result["limits"][row["setting"]]["matmul_flop_per_s"]
+    ours, theirs, ratio = row["ours"], row.get("torch"), row.get("ratio")
+    return (
+        row["setting"].replace("_", " "),
+        row["family"].upper(),
+        f"{row['num_models']:,}",
+        f"{row['steps']:,}",
+        f"{statistics.median(ours['seconds']):.2f}",
+        f"{ours['steps_per_s']:,.0f}",
+        f"{theirs['steps_per_s']:,.0f}" if theirs else "-",
+        f"{ratio['median']:.1f} ({ratio['min']:.1f}–{ratio['max']:.1f})" if ratio else "-",
+        f"{ours['flop_per_s'] / limit:.0%}",
+        f"{theirs['flop_per_s'] / limit:.0%}" if theirs else "-",
+        f"{row['compile_s']:.1f}",
+    )
+
+
+def terminal(result: Mapping[str, Any]) -> Table:
+    """The table for a console."""
+    table = Table(caption=caption(result), box=box.SIMPLE)
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column in TEXT else "right")
+    for row in result["rows"]:
+        table.add_row(*cells(result, row))
+    return table
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """The table for a README."""
+    lines = [COLUMNS, ["---" if column in TEXT else "---:" for column in COLUMNS]]
+    lines += [cells(result, row) for row in result["rows"]]
+    return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", caption(result)])
+
+
+def caption(result: Mapping[str, Any]) -> str:
+    """The machine, its limits and the sizes in one paragraph."""
+    machine, sizes = result["machine"], result["sizes"]
+    limits = ", ".join(
+        f"{setting.replace('_', ' ')} {limit['matmul_flop_per_s'] / 1e9:,.0f} GFLOP/s"
+        for setting, limit in result["limits"].items()
+    )
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    return (
+        f"{machine['processor']}, {machine['cores']} cores; Python {machine['python']}, {packages}; "
+        f"{machine['date']}. Matmul limit: {limits}. Batch {sizes['batch_size']}."
+    )

@@ -1,0 +1,165 @@
+"""Time the training of shadow models side by side with a PyTorch loop: python -m benchmarks.train.
+
+Every setting ("one_thread" and "all_cores", on an accelerator "device") runs in a process of its
+own, because XLA's threads are fixed when JAX starts. benchmarks/README.md says what is measured.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import app, flags
+from rich.console import Console
+
+from benchmarks import table, torch_workers
+from mia_jax import parallel
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PACKAGES = ("jax", "flax", "optax", "numpy", "torch")
+SETTINGS = ("one_thread", "all_cores", "device")
+FAMILIES = ("mlp", "rnn", "gru", "lstm")
+MODELS = ["1", "8", "32", "128"]
+MODELS_ON_ACCELERATOR = ["1", "32", "128", "1024"]
+PRESETS = {"": (), "gpu": (("mlp", 1024, 1500), ("lstm", 256, 750))}
+QUICK = {"families": ["mlp", "gru"], "models": ["2"], "steps": 5, "repeats": 1}
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("preset", "", list(PRESETS), "gpu: 1,024 MLPs x 1,500 steps and 256 LSTMs x 750 steps.")
+flags.DEFINE_bool("quick", False, "A minute instead of an hour: few models, few steps; writes only to --out.")
+flags.DEFINE_list("families", list(FAMILIES), "Families to train.")
+flags.register_validator("families", lambda names: set(names) <= set(FAMILIES), f"Of {FAMILIES}.")
+flags.DEFINE_list(
+    "models", None, "Numbers of models K. Default: 1,8,32,128; on an accelerator 1,32,128,1024."
+)
+flags.DEFINE_integer("steps", 60, "Steps of every model in one repeat: a multiple of the steps of an epoch.")
+flags.DEFINE_integer("repeats", 5, "How often both sides do the same work, in turn.")
+flags.DEFINE_integer("batch_size", 64, "Records of a step.")
+flags.DEFINE_integer("train_size", 320, "Members n of each model.")
+flags.DEFINE_integer("pool_size", 352, "Records N of the pool; ours records their signals once a repeat.")
+flags.DEFINE_integer("models_per_chunk", 0, "As in the config; 0: chosen for the device.")
+flags.DEFINE_integer("models_together", 0, "As in the config; 0: chosen for the device.")
+flags.DEFINE_list("settings", None, "Of one_thread, all_cores, device. Default: what the machine has.")
+flags.register_validator("settings", lambda names: set(names or ()) <= set(SETTINGS), f"Of {SETTINGS}.")
+flags.DEFINE_bool("torch", True, "Whether to time PyTorch too, where it is installed.")
+flags.DEFINE_string("out", "", "The JSON file. Default: benchmarks/results/train_<machine-kind>.json.")
+flags.DEFINE_string("show", "", "Print the table of this JSON file in Markdown and do nothing else.")
+flags.DEFINE_string("setting", "", "Used by the benchmark itself: run one setting and print JSON lines.")
+
+
+def main(_: Sequence[str]) -> None:
+    """Show a table, run one setting, or run them all."""
+    if FLAGS.quick:
+        for name, value in QUICK.items():
+            FLAGS[name].value = value
+    if FLAGS.show:
+        print(table.markdown(json.loads(Path(FLAGS.show).read_text())))
+    elif FLAGS.setting:
+        run_setting(FLAGS.setting)
+    else:
+        run_all()
+
+
+def run_all() -> None:
+    """Every setting in a process of its own; then the table, and the JSON file."""
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    settings = FLAGS.settings or default_settings()
+    if not with_torch(settings):
+        console.print("Without PyTorch (not installed, or --notorch): ours alone is timed.")
+    result: dict[str, Any] = {"machine": machine(), "sizes": sizes(), "limits": {}, "rows": []}
+    for setting in settings:
+        for message in messages_of(setting):
+            row = message["row"]
+            result["rows"].append(row)
+            result["limits"][setting] = message["limit"]
+            result["machine"]["device"] = message["device"]
+            console.print(f"{setting} {row['family']} K={row['num_models']}: done", highlight=False)
+    console.print(table.terminal(result))
+    if FLAGS.out or not FLAGS.quick:
+        path = Path(FLAGS.out or RESULTS / f"train_{kind_of(result['machine'])}.json")
+        path.write_text(json.dumps(result, indent=1) + "\n")
+        console.print(f"Written: {path}")
+
+
+def run_setting(setting: str) -> None:
+    """One setting, in this process, its threads chosen before JAX starts."""
+    if setting == "one_thread":
+        # One core for this process, and for the workers that it starts.
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    if setting != "device":
+        jax.config.update("jax_platforms", "cpu")
+        parallel.use_cpu_cores()
+    from benchmarks import side_by_side
+    from benchmarks.shadow_work import Case, Sizes
+
+    cases = [Case(*case, FLAGS.repeats) for case in PRESETS[FLAGS.preset]]
+    if not cases:
+        counts = FLAGS.models or (MODELS_ON_ACCELERATOR if setting == "device" else MODELS)
+        cases = [Case(f, int(count), FLAGS.steps, FLAGS.repeats) for f in FLAGS.families for count in counts]
+    for message in side_by_side.run(setting, cases, Sizes(**sizes()), with_torch=with_torch([setting])):
+        print(json.dumps(message), flush=True)
+
+
+def messages_of(setting: str) -> Iterator[dict[str, Any]]:
+    """Run one setting in a process of its own; what it has to say, as it comes."""
+    command = [sys.executable, "-m", "benchmarks.train", *sys.argv[1:], f"--setting={setting}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        yield from map(json.loads, process.stdout)
+    if process.returncode:
+        raise SystemExit(process.returncode)
+
+
+def default_settings() -> list[str]:
+    """What the machine has; asked in another process, since this one must not start JAX."""
+    ask = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
+    backend = subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
+    return ["one_thread", "all_cores"] if backend == "cpu" else ["device"]
+
+
+def with_torch(settings: Sequence[str]) -> bool:
+    """Whether the other side is timed; on an accelerator only where PyTorch can use it too."""
+    return FLAGS.torch and torch_workers.installed(cuda="device" in settings)
+
+
+def sizes() -> dict[str, int]:
+    """The sizes that all rows share."""
+    names = ("batch_size", "train_size", "pool_size", "models_per_chunk", "models_together")
+    return {name: int(FLAGS[name].value or 0) for name in names}
+
+
+def kind_of(machine: dict[str, Any]) -> str:
+    """The machine in the name of a file."""
+    if machine["device"] == "cpu":
+        return f"cpu_{machine['cores']}cores"
+    return re.sub(r"\W+", "_", machine["device"].lower())
+
+
+def machine() -> dict[str, Any]:
+    """The processor, its cores, versions and the date; nothing that names the computer."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    model = re.search(r"model name\s*:\s*(.+)", text)
+    found = {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}
+    return {
+        "processor": model[1].strip() if model else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "packages": {name: found[name] for name in PACKAGES if name in found},
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+if __name__ == "__main__":
+    app.run(main)
