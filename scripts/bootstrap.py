@@ -46,7 +46,7 @@ def test(*, slow: bool) -> int:
         [python(), "-m", "pyrefly", "check", "--python-interpreter-path", python()],
         [python(), "-m", "pytest", "-q", "-n", "2", "-m", "not slow"],
     ]
-    commands = [[python(), "-m", "pytest", "-q", "-m", "slow"]] if slow else fast
+    commands = [[python(), "-m", "pytest", "-q", "-n", "2", "-m", "slow"]] if slow else fast
     return next((code for code in map(call, commands) if code), 0)
 
 
