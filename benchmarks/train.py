@@ -84,12 +84,21 @@ def run_all() -> None:
             result["rows"].append(row)
             result["limits"][setting] = message["limit"]
             result["machine"]["device"] = message["device"]
+            write(result)
             console.print(f"{setting} {row['family']} K={row['num_models']}: done", highlight=False)
     console.print(table.terminal(result))
-    if FLAGS.out or not FLAGS.quick:
-        path = Path(FLAGS.out or RESULTS / f"train_{kind_of(result['machine'])}.json")
-        path.write_text(json.dumps(result, indent=1) + "\n")
-        console.print(f"Written: {path}")
+    written = write(result)
+    if written:
+        console.print(f"Written: {written}")
+
+
+def write(result: dict[str, Any]) -> Path | None:
+    """Write the JSON file, after every row: a run that is stopped keeps what it has."""
+    if FLAGS.quick and not FLAGS.out:
+        return None
+    path = Path(FLAGS.out or RESULTS / f"train_{kind_of(result['machine'])}.json")
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    return path
 
 
 def run_setting(setting: str) -> None:

@@ -1,0 +1,191 @@
+"""Bounds on epsilon: never above the truth more often than stated, and not needlessly low."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mia_jax.auditing import (
+    epsilon_ceiling,
+    epsilon_lower_bound,
+    gaussian_epsilon,
+    gaussian_mu_lower_bound,
+    one_run_epsilon,
+)
+
+DELTA = 1e-5
+
+
+def share_above(truth, draw, *, worlds=600, seed=0, **options):
+    """How often the bound exceeds the truth, and its mean."""
+    rng = np.random.default_rng(seed)
+    bounds = [epsilon_lower_bound(*draw(rng), delta=DELTA, **options) for _ in range(worlds)]
+    return np.mean(np.array(bounds) > truth), np.mean(bounds)
+
+
+def allowed(confidence, worlds=600):
+    """The share of false alarms that chance may make of the stated one (one in 10,000 worlds more)."""
+    return stats.binom.ppf(0.9999, worlds, 1 - confidence) / worlds
+
+
+def normal_scores(shift, size):
+    def draw(rng):
+        member = rng.random(size) < 0.5
+        return rng.normal(size=size) + shift * member, member
+
+    return draw
+
+
+def randomised_response(epsilon, size):
+    """A bit that tells the truth with probability e^eps / (1 + e^eps): exactly eps-DP."""
+
+    def draw(rng):
+        member = rng.random(size) < 0.5
+        honest = rng.random(size) < 1 / (1 + math.exp(-epsilon))
+        return member == honest, member
+
+    return draw
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.7])
+@pytest.mark.parametrize("size", [16, 64, 257])
+def test_false_alarms_on_noise_are_no_more_than_stated(size, confidence):
+    above, _ = share_above(0.0, normal_scores(0.0, size), confidence=confidence)
+    assert above <= allowed(confidence)
+
+
+@pytest.mark.parametrize("values", [2, 5])
+def test_tied_scores_raise_no_false_alarms(values):
+    def draw(rng):
+        return rng.integers(0, values, 64).astype(float), rng.random(64) < 0.5
+
+    above, _ = share_above(0.0, draw)
+    assert above <= allowed(0.95)
+
+
+@pytest.mark.parametrize("size", [64, 1024])
+def test_bound_of_the_gaussian_mechanism_holds_and_is_not_idle(size):
+    shift = 2.0
+    truth = gaussian_epsilon(shift, delta=DELTA)
+    above, mean = share_above(truth, normal_scores(shift, size), worlds=300)
+    assert above <= allowed(0.95, 300)
+    assert mean > (0.7 if size == 64 else 2.0)
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 2.0])
+def test_bound_of_randomised_response_holds_and_comes_close(epsilon):
+    above, mean = share_above(epsilon, randomised_response(epsilon, 2000), worlds=300)
+    assert above <= allowed(0.95, 300)
+    assert mean > 0.6 * epsilon
+
+
+def test_decisions_may_be_given_as_scores_with_their_threshold():
+    rng = np.random.default_rng(0)
+    decisions, member = randomised_response(1.0, 500)(rng)
+    as_scores = epsilon_lower_bound(decisions * 1.0, member, delta=0.0, thresholds=[0.5])
+    assert as_scores == epsilon_lower_bound(decisions, member, delta=0.0)
+    assert as_scores > 0
+
+
+def test_both_kinds_of_error_are_used():
+    """Non-members that are surely told: no FPR shows it, the share of missed members does."""
+    member = np.arange(400) < 200
+    scores = np.where(member, 1.0, np.r_[np.zeros(200), np.full(100, 2.0), np.full(100, -5.0)])
+    assert epsilon_lower_bound(scores, member, delta=0.0) > 2.0
+
+
+def test_perfect_attack_reaches_the_ceiling_and_no_more():
+    member = np.arange(64) < 32
+    ceiling = epsilon_ceiling(32, 32, delta=DELTA)
+    assert epsilon_lower_bound(member * 1.0 + np.linspace(0, 0.1, 64), member, delta=DELTA) == ceiling
+    assert 1.4 < ceiling < 2.2
+    assert 4.0 < epsilon_ceiling(512, 512, delta=DELTA) < 4.9
+
+
+def test_bounds_do_not_depend_on_the_scale_of_scores():
+    scores, member = normal_scores(2.0, 200)(np.random.default_rng(1))
+    bound = epsilon_lower_bound(scores, member, delta=DELTA)
+    assert bound == epsilon_lower_bound(np.exp(scores), member, delta=DELTA)
+    assert bound > epsilon_lower_bound(scores, member, delta=DELTA, confidence=0.999)
+    assert bound > epsilon_lower_bound(scores, member, delta=0.05)
+
+
+def test_mu_bound_holds_for_the_gaussian_mechanism():
+    rng = np.random.default_rng(2)
+    bounds = [gaussian_mu_lower_bound(*normal_scores(1.5, 300)(rng)) for _ in range(300)]
+    assert np.mean(np.array(bounds) > 1.5) <= allowed(0.95, 300)
+    assert np.mean(bounds) > 0.8
+
+
+def test_gaussian_epsilon_inverts_its_delta():
+    for mu in (0.1, 1.0, 3.0):
+        epsilon = gaussian_epsilon(mu, delta=DELTA)
+        delta = stats.norm.cdf(-epsilon / mu + mu / 2) - math.exp(epsilon) * stats.norm.cdf(
+            -epsilon / mu - mu / 2
+        )
+        assert delta == pytest.approx(DELTA, rel=1e-6)
+    assert gaussian_epsilon(0.0, delta=DELTA) == 0.0
+    # The Gaussian mechanism of sensitivity 1 with sigma 1, as dp-accounting's PLD has it: 4.377.
+    assert gaussian_epsilon(1.0, delta=1e-5) == pytest.approx(4.377, abs=2e-3)
+
+
+def one_run_by_hand(correct, guesses, canaries, epsilon, delta):
+    """The probability of theorem 5.2, term by term."""
+    q = math.exp(epsilon) / (1 + math.exp(epsilon))
+    pmf = [math.comb(guesses, k) * q**k * (1 - q) ** (guesses - k) for k in range(guesses + 1)]
+
+    def tail(v):
+        return sum(pmf[max(v, 0) :])
+
+    steepest = max(((tail(correct - i) - tail(correct)) / i for i in range(1, correct + 1)), default=0.0)
+    return tail(correct) + 2 * canaries * delta * steepest
+
+
+@pytest.mark.parametrize(
+    ("correct", "guesses", "canaries", "delta"),
+    [(90, 100, 100, 0.0), (90, 100, 1000, 1e-5), (60, 60, 200, 1e-5), (75, 100, 100, 1e-3)],
+)
+def test_one_run_bound_is_where_the_theorem_puts_it(correct, guesses, canaries, delta):
+    epsilon = one_run_epsilon(correct, guesses, num_canaries=canaries, delta=delta)
+    assert epsilon > 0
+    assert one_run_by_hand(correct, guesses, canaries, epsilon, delta) == pytest.approx(0.05, rel=1e-5)
+
+
+def test_one_run_bound_holds_for_randomised_response():
+    rng = np.random.default_rng(3)
+    correct = rng.binomial(200, 1 / (1 + math.exp(-1.0)), 400)
+    bounds = np.array([one_run_epsilon(int(c), 200, num_canaries=200, delta=0.0) for c in correct])
+    assert np.mean(bounds > 1.0) <= allowed(0.95, 400)
+    assert np.mean(bounds) > 0.5
+
+
+def test_one_run_bound_of_chance_is_nothing():
+    assert one_run_epsilon(50, 100, num_canaries=100, delta=DELTA) == 0.0
+    assert one_run_epsilon(0, 0, num_canaries=100, delta=DELTA) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda: one_run_epsilon(5, 4, num_canaries=9, delta=0.0),
+            "are 5, 4, 9: they must be at least 0, rise",
+        ),
+        (lambda: epsilon_lower_bound([1.0], [True], delta=0.0), "member marks only members, 1 of them"),
+        (lambda: epsilon_lower_bound([1.0, np.nan], [1, 0], delta=0.0), r"scores\[1\] is NaN"),
+        (
+            lambda: epsilon_lower_bound([[1.0, 2.0]], [[1, 0]], delta=0.0),
+            r"must be \[M\], one of each independent",
+        ),
+        (
+            lambda: epsilon_lower_bound([1.0, 2.0], [1, 0], delta=1.0),
+            r"delta is 1.0: it must lie in \[0, 1\)",
+        ),
+        (lambda: epsilon_lower_bound([1.0, 2.0], [1, 0], delta=0.0, confidence=1.0), "confidence is 1.0"),
+        (lambda: gaussian_epsilon(-1.0, delta=0.1), "mu is -1.0"),
+    ],
+)
+def test_what_is_wrong_is_named(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
