@@ -127,7 +127,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield from _flat(value, f"{prefix}{key}: ")
         else:
             parts = value if isinstance(value, list | tuple) else [value]
-            yield f"{prefix}{key}".replace("_", " "), ", ".join(map(_counted, parts))
+            yield f"{prefix}{key}".replace("_", " "), ", ".join(map(_counted, parts)) or "none"
 
 
 def _cell(row: Row, name: str, style: Any = number, absent: str = "not estimable") -> Cell:
