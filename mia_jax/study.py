@@ -51,11 +51,16 @@ def train(
     _note_other_versions(run, tell)
     run.keep_session(environment())
     sizes = plan(config.training, config.membership.num_models, model_mesh())
+    trained = False
     for name, model in built.items():
         count = models.count_parameters(model, models.one_record(dataset))
         kept = run.keep_family(name, families[name], sizes, count)
         tell.say(f"{name}: {families[name].kind}, {count:,} parameters")
-        _train_family(run, name, model, dataset, drawn, roots, kept, tell)
+        trained |= _train_family(run, name, model, dataset, drawn, roots, kept, tell)
+    if trained and (workdir / "report.html").exists():
+        tell.say(
+            f"note: {workdir / 'report.html'} is of an earlier state until attack and report have run again."
+        )
     return run
 
 
@@ -68,8 +73,8 @@ def _train_family(
     roots: keys.Roots,
     sizes: Plan,
     tell: Reporter,
-) -> None:
-    """Train what is left of one family."""
+) -> bool:
+    """Train what is left of one family, and return whether anything was."""
     config, epochs, segments = run.config, run.epochs, run.segments(name)
     steps = recipe_of(model, drawn, config.training).steps_per_epoch
     chunks = segments.chunks(sizes.models_per_chunk)
@@ -90,6 +95,7 @@ def _train_family(
         resume=lambda start, stop: resumed[start, stop],
     )
     session = len(run.sessions()) - 1
+    anything_left = finished < config.membership.num_models
     try:
         for segment in to_do:
             segments.write(segment, models_per_chunk=sizes.models_per_chunk, session=session)
@@ -99,6 +105,7 @@ def _train_family(
             tell.advance(finished, count * (segment.epoch - before) * steps)
     finally:
         tell.end()
+    return anything_left
 
 
 def attack(run: RunDirectory, *, tell: Reporter | None = None) -> None:

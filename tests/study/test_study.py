@@ -48,6 +48,26 @@ def test_report_is_a_page_with_figures(reported):
         assert list((reported.path / "figures").glob(f"*.{suffix}"))
 
 
+def test_report_of_an_earlier_state_is_said_to_be_one(small_config, change, reported, tmp_path):
+    import io
+    import shutil
+
+    from rich.console import Console
+
+    from mia_jax.progress import Lines
+
+    def told(config):
+        out = io.StringIO()
+        study.train(config, tmp_path / "copy", tell=Lines(Console(file=out, width=300)))
+        return out.getvalue()
+
+    shutil.copytree(reported.path, tmp_path / "copy")
+    assert "is of an earlier state" not in told(small_config)
+    assert "report.html is of an earlier state until attack and report have run" in told(
+        change(small_config, "membership.num_models", 10)
+    )
+
+
 def test_tpr_is_null_where_less_than_one_false_positive_is_expected(finished_run):
     rows = study.summarise(finished_run).results
     assert all(row["tpr_at_fpr_0.01"] is not None for row in rows), "160 non-members: 1.6 expected"
