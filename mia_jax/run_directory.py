@@ -198,15 +198,13 @@ def create(
     Nothing is written, and with `overwrite` nothing removed, before all is found to fit.
     """
     old = _read_record(path)
-    strangers = [entry.name for entry in path.iterdir() if not _is_ours(entry)] if path.exists() else []
-    if strangers and old is None:
-        raise RunError(
-            f"{path} is not empty and holds no run ({strangers[0]} is there): name another --workdir."
-        )
+    if old is None:
+        _check_empty(path)
     fingerprint = dataset.facts["fingerprint"]
     if old is None or overwrite:
+        if old is not None:
+            _empty(path)
         record = {"format": FORMAT, "data_fingerprint": fingerprint, "config": configs.to_mapping(config)}
-        _empty(path)
         run = RunDirectory(path, record)
     else:
         check_same(path, old, config, fingerprint)
@@ -260,9 +258,19 @@ def _lock_file(path: Path) -> IO[str]:
         raise RunError(f"{path} cannot be written: {error.strerror}; name another --workdir.") from None
 
 
-def _is_ours(entry: Path) -> bool:
-    """Whether an entry is one that runs write, a half-written one included."""
-    return entry.name.removesuffix(".__lock") in {*OURS, "lock"}
+def _check_empty(path: Path) -> None:
+    """Refuse a directory that holds anything but no run, whatever its name (`RunError`).
+
+    config.json is what a run writes first and removes last: where it is missing, nothing is a run's.
+    """
+    half_made = {"lock", "config.json.__lock"}
+    strangers = (
+        [entry.name for entry in path.iterdir() if entry.name not in half_made] if path.exists() else []
+    )
+    if strangers:
+        raise RunError(
+            f"{path} is not empty and holds no run ({sorted(strangers)[0]} is there): name another --workdir."
+        )
 
 
 def _empty(path: Path) -> None:

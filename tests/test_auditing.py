@@ -126,8 +126,16 @@ def test_gaussian_epsilon_inverts_its_delta():
         )
         assert delta == pytest.approx(DELTA, rel=1e-6)
     assert gaussian_epsilon(0.0, delta=DELTA) == 0.0
-    # The Gaussian mechanism of sensitivity 1 with sigma 1, as dp-accounting's PLD has it: 4.377.
-    assert gaussian_epsilon(1.0, delta=1e-5) == pytest.approx(4.377, abs=2e-3)
+
+
+@pytest.mark.parametrize("mu", [0.3, 1.0, 2.5])
+def test_gaussian_epsilon_is_that_of_an_accountant(mu):
+    """The Gaussian mechanism of sensitivity 1 and noise 1 / mu is exactly mu-GDP."""
+    from dp_accounting import dp_event, pld
+
+    accountant = pld.PLDAccountant()
+    accountant.compose(dp_event.GaussianDpEvent(1 / mu))
+    assert gaussian_epsilon(mu, delta=DELTA) == pytest.approx(accountant.get_epsilon(DELTA), rel=1e-3)
 
 
 def one_run_by_hand(correct, guesses, canaries, epsilon, delta):

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import json
 
 import numpy as np
@@ -33,10 +34,9 @@ def _refuse(constant):
 
 
 def _printed(inputs, width=100):
-    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    with console.file:
-        console.print(tables.terminal(inputs))
-        return console.export_text()
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(tables.terminal(inputs))
+    return console.export_text()
 
 
 def test_json_is_strict_and_has_null_for_what_is_not_a_number(tmp_path):

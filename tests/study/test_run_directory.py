@@ -221,6 +221,28 @@ def test_models_that_were_never_begun_can_be_taken_back(small_config, change, co
     assert back.scores("mlp", "loss", 2).shape == (8, 40)
 
 
+@pytest.mark.parametrize("name", ["data.json", "report.html", "figures/mine.png", "results.csv"])
+def test_files_that_are_only_named_like_a_runs_are_never_touched(name, small_config, tmp_path):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(RunError, match="is not empty and holds no run"):
+            study.train(small_config, tmp_path, overwrite=overwrite)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_labels_are_kept_and_damage_is_named(small_config, copy):
+    from mia_jax import data
+
+    dataset = data.load(small_config.data)
+    run = run_directory.existing(copy)
+    for part in ("pool", "population", "test"):
+        np.testing.assert_array_equal(run.labels(part), getattr(dataset, part).y)
+    (copy / "labels.npz").write_bytes(b"nothing")
+    with pytest.raises(RunError, match=r"labels\.npz is missing or damaged"):
+        run.labels("pool")
+
+
 def test_overwrite_removes_runs_and_nothing_else(small_config, copy):
     (copy / "notes.txt").write_text("mine")
     study.train(small_config, copy, overwrite=True)
