@@ -8,9 +8,11 @@ what is allowed.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, dataclass_transform
 
@@ -32,14 +34,50 @@ Rate = Annotated[float, Field(gt=0, lt=1)]
 
 FamilyKind = Literal["mlp", "rnn", "lstm", "gru"]
 AttackName = Literal[
+    "all",
+    "correctness",
+    "confidence",
     "loss",
+    "entropy",
+    "modified_entropy",
+    "correctness_by_class",
+    "confidence_by_class",
+    "loss_by_class",
+    "entropy_by_class",
+    "modified_entropy_by_class",
+    "privacy_risk_score",
+    "shadow_classifier",
+    "shadow_classifier_by_class",
+    "shadow_classifier_steps",
+    "enhanced_shadow",
+    "enhanced_population",
+    "enhanced_reference",
     "lira_online",
     "lira_online_global",
+    "lira_online_auto",
+    "lira_online_queries",
     "lira_offline",
     "lira_offline_global",
+    "lira_offline_auto",
+    "lira_offline_queries",
     "rmia_online",
+    "rmia_online_queries",
     "rmia_offline",
+    "rmia_offline_queries",
+    "difficulty_calibration",
+    "loss_trajectory",
+    "quantile_regression",
+    "gradient_norm",
+    "adversarial_distance",
+    "embedding_norm",
 ]
+"""The attacks, and "all": every one whose arrays are there."""
+
+MANY_NAMES = 10
+"""Above which a refusal names the closest choices, not all."""
+
+ModelSignal = Literal["gradient_norm", "adversarial_distance", "embedding_norm", "step_logits"]
+Query = Literal["flip", "shift", "noise"]
 
 
 class ConfigError(ValueError):
@@ -145,14 +183,24 @@ class RecordingConfig:
     """What is written down, and when.
 
     spacing and num_checkpoints place T checkpoints over the epochs, the last epoch always among
-    them; `epochs` lists them instead, the last included (0: before training). logits_at: epochs, among the
-    checkpoints, at which full logits are kept. parameters: which checkpoints keep parameters.
+    them; `epochs` lists them instead, the last included (0: before training). logits: which
+    checkpoints keep full logits. signals: what else is recorded that needs the model itself
+    (step_logits where logits are kept). queries: changed versions of every record that the models are
+    asked about too: mirrored along its second axis, shifted by one along its first, or with Gaussian
+    noise of standard deviation query_noise. embedding_p: the p of the embedding's norm.
+    distance_steps: steps of the search for the smallest perturbation that changes a prediction.
+    parameters: which checkpoints keep parameters.
     """
 
     spacing: Literal["linear", "log"] = "linear"
     num_checkpoints: AtLeast1 = 6
     epochs: tuple[AtLeast0, ...] = ()
-    logits_at: tuple[AtLeast0, ...] = ()
+    logits: Literal["none", "final", "all"] = "final"
+    signals: tuple[ModelSignal, ...] = ()
+    queries: tuple[Query, ...] = ()
+    query_noise: Positive = 0.1
+    embedding_p: Annotated[float, Field(ge=1)] = 2.0
+    distance_steps: AtLeast1 = 20
     parameters: Literal["none", "final", "all"] = "final"
 
 
@@ -160,7 +208,12 @@ class RecordingConfig:
 class AttacksConfig:
     """Which attacks are run and with which constants.
 
-    rmia_gamma: RMIA's gamma. rmia_offline_scale: RMIA's a (offline only).
+    names: attacks, or "all" for every one whose arrays are there. rmia_gamma: RMIA's gamma.
+    rmia_offline_scale: RMIA's a (offline only). lira_fewest: references on a side below which the
+    "auto" variants of LiRA take one variance for all records. lira_centre: where LiRA centres its
+    Gaussians. folds: groups of targets that share what is fitted on all other models.
+    classifier_rows, classifier_epochs: size of the training of an attack classifier. quantile: the
+    distribution that quantile regression fits. embedding_density: what is fitted to embedding norms.
     """
 
     names: tuple[AttackName, ...] = (
@@ -174,14 +227,50 @@ class AttacksConfig:
     )
     rmia_gamma: Positive = 1.0
     rmia_offline_scale: Annotated[float, Field(ge=0, le=1)] = 0.3
+    lira_fewest: Annotated[int, Field(ge=2)] = 32
+    lira_centre: Literal["mean", "median"] = "mean"
+    folds: Annotated[int, Field(ge=2)] = 4
+    classifier_rows: Annotated[int, Field(ge=64)] = 20_000
+    classifier_epochs: AtLeast1 = 20
+    quantile: Literal["gaussian", "pinball"] = "gaussian"
+    embedding_density: Literal["gaussian", "kde"] = "gaussian"
+
+
+@_section
+class CanariesConfig:
+    """Records planted so that an audit has teeth, each in every model with probability one half.
+
+    They are added to the pool and counted apart from its records. mislabelled: records of the source
+    that are in no other part, with a wrong label. out_of_distribution: noise over the range of the
+    features, or random tokens, with a random label.
+    """
+
+    count: AtLeast0 = 0
+    kind: Literal["mislabelled", "out_of_distribution"] = "mislabelled"
+
+
+@_section
+class AuditConfig:
+    """How canaries are turned into lower bounds on epsilon. delta: of (epsilon, delta)-DP.
+
+    guesses: share of the canaries that the one-run audit guesses on, the surest of both sides.
+    """
+
+    delta: Annotated[float, Field(ge=0, lt=1)] = 1e-5
+    guesses: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
 @_section
 class ReportConfig:
-    """How results are summarised. confidence: of every interval. fpr: where TPR is read."""
+    """How results are summarised.
+
+    confidence: of every interval. fpr: where TPR is read. prior: the share of members among those
+    the attacker asks about, for the positive predictive value.
+    """
 
     confidence: Rate = 0.95
     fpr: tuple[Rate, ...] = (0.1, 0.01, 0.001)
+    prior: Rate = 0.5
 
 
 def _default_families() -> dict[str, FamilyConfig]:
@@ -204,6 +293,8 @@ class Config:
     recording: RecordingConfig = RecordingConfig()
     attacks: AttacksConfig = AttacksConfig()
     report: ReportConfig = ReportConfig()
+    canaries: CanariesConfig = CanariesConfig()
+    audit: AuditConfig = AuditConfig()
 
     def __post_init__(self) -> None:
         _check_sizes(self)
@@ -269,18 +360,16 @@ def _check_checkpoints(config: Config) -> None:
             f"config.recording.epochs is {epochs}: it must rise strictly and end with "
             f"config.training.epochs, {last}."
         )
-    unknown = set(config.recording.logits_at) - set(checkpoint_epochs(config))
-    if unknown:
-        raise ConfigError(
-            f"config.recording.logits_at is {config.recording.logits_at}: {sorted(unknown)} are not "
-            f"among the checkpoints, {checkpoint_epochs(config)}."
-        )
 
 
 def _check_lists(config: Config) -> None:
     for field, values in (("attacks.names", config.attacks.names), ("report.fpr", config.report.fpr)):
         if not values or len(set(values)) != len(values):
             raise ConfigError(f"config.{field} is {values}: give at least one value, each once.")
+    for field in ("signals", "queries"):
+        values = getattr(config.recording, field)
+        if len(set(values)) != len(values):
+            raise ConfigError(f"config.recording.{field} is {values}: give each value once.")
 
 
 def checkpoint_epochs(config: Config) -> tuple[int, ...]:
@@ -295,6 +384,12 @@ def checkpoint_epochs(config: Config) -> tuple[int, ...]:
     else:
         places = [round(last ** (i / (count - 1))) for i in range(count)]
     return tuple(sorted({max(1, place) for place in places}))
+
+
+def logit_epochs(config: Config) -> tuple[int, ...]:
+    """The epochs at which full logits are kept."""
+    epochs = checkpoint_epochs(config)
+    return {"none": (), "final": epochs[-1:], "all": epochs}[config.recording.logits]
 
 
 def from_mapping(values: Mapping[str, Any]) -> Config:
@@ -354,4 +449,10 @@ def _sentence(error: pydantic.ValidationError, root: type) -> str:
         names = ", ".join(known.name for known in dataclasses.fields(section))
         return f"{field} does not exist: {'.'.join(place[:-1])} has {names}."
     allowed = first["msg"].replace("Input should be", "it must be", 1)
+    names = re.findall(r"'(\w+)'", first["ctx"]["expected"]) if first["type"] == "literal_error" else []
+    if len(names) > MANY_NAMES:
+        close = difflib.get_close_matches(str(first["input"]), names, 3, 0.3) or names[:3]
+        allowed = (
+            f"there is no such name; the closest are {', '.join(map(repr, close))}, and --help lists all."
+        )
     return f"{field} is {first['input']!r}: {allowed[0].lower()}{allowed[1:]}."

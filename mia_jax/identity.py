@@ -10,13 +10,14 @@ from typing import Any
 from mia_jax import config as configs
 from mia_jax.config import Config
 
-FORMAT = 1
+FORMAT = 2
 """Of the artefacts in a run directory; raised when they change."""
 
 MAY_DIFFER = (
     "name",
     "attacks",
     "report",
+    "audit",
     "membership.num_models",
     "training.models_per_chunk",
     "data.source",

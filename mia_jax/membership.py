@@ -15,10 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from mia_jax.attacks.base import Side
 from mia_jax.config import ConfigError, MembershipConfig
 from mia_jax.keys import per_model
-from mia_jax.types import Array, Key, Membership
+from mia_jax.types import Array, Key, Membership, Side
 
 MOST_MODELS = 4096
 """Above which a refusal names no number of models, but asks for another train_size."""

@@ -89,7 +89,7 @@ def _train_family(
         config.training,
         epochs,
         roots,
-        logits_at=config.recording.logits_at,
+        logits_at=configs.logit_epochs(config),
         sizes=sizes,
         chunks=chunks,
         resume=lambda start, stop: resumed[start, stop],
@@ -129,7 +129,7 @@ def attack(run: RunDirectory, *, tell: Reporter | None = None) -> None:
 
 def _scores(one: attack_library.Attack, seen: Observations) -> np.ndarray:
     """One attack's scores [K, N]; all NaN with too few models that are fit to be attacked."""
-    if np.sum(seen.valid) < FEWEST_MODELS:
+    if seen.valid is not None and np.sum(seen.valid) < FEWEST_MODELS:
         return np.full(np.shape(seen.member), np.nan)
     return one.score(seen)
 
@@ -142,7 +142,13 @@ def observations(run: RunDirectory, family: str, checkpoint: int) -> Observation
     population = segments.signal("population/log_prob", checkpoint)
     usable = summary.usable_models(drawn.member, run.num_classes, log_prob, scaled_logit, population)
     return Observations(
-        drawn.member, log_prob, scaled_logit, population, membership.exclusions(drawn), usable
+        drawn.member,
+        valid=usable,
+        exclude=membership.exclusions(drawn),
+        key=keys.roots(run.config.seed).attack,
+        log_prob=log_prob,
+        scaled_logit=scaled_logit,
+        population_log_prob=population,
     )
 
 

@@ -18,7 +18,7 @@ D     features
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -26,6 +26,7 @@ import numpy as np
 Array = jax.Array | np.ndarray
 Key = jax.Array
 Params = Any  # a pytree of arrays
+Side = Literal["in", "out"]  # of reference models: trained on the record, or not
 Inputs = Any  # one array, or Ragged; of one record or with leading axes
 
 
@@ -59,6 +60,7 @@ class Dataset(NamedTuple):
     the attacker; test: records that measure utility only.
     num_classes: C. vocabulary_size: number of token ids, 0 where records are features.
     facts: JSON-able account of the source (counts, duplicates dropped, fingerprint, ...).
+    num_canaries: how many of the pool's records, its last, were planted for an audit.
     """
 
     pool: Records
@@ -67,6 +69,7 @@ class Dataset(NamedTuple):
     num_classes: int
     vocabulary_size: int
     facts: dict[str, Any]
+    num_canaries: int = 0
 
 
 class Membership(NamedTuple):

@@ -27,7 +27,7 @@ CHANGED = Config(
     membership=MembershipConfig(num_models=8, train_size=50, design="paired"),
     families={"small": FamilyConfig(kind="gru", hidden=5, steps=4), "b": FamilyConfig(match="small")},
     training=TrainingConfig(epochs=9, batch_size=8, learning_rate=1e-5, schedule="cosine"),
-    recording=RecordingConfig(epochs=(0, 3, 9), logits_at=(3,)),
+    recording=RecordingConfig(epochs=(0, 3, 9), logits="all"),
     attacks=AttacksConfig(names=("loss",), rmia_gamma=2.0),
     report=ReportConfig(confidence=0.9, fpr=(0.5,)),
 )
@@ -177,7 +177,12 @@ A_FAMILY = "'b': it must name a family of its own size, one of ['c']"
             "epochs is (61,): it must rise strictly and end with config.training",
         ),
         ("recording", {"epochs": [3]}, "epochs is (3,): it must rise strictly and end with config.training"),
-        ("recording", {"logits_at": [7]}, "logits_at is (7,): [7] are not among the checkpoints, (10, 20"),
+        (
+            "recording",
+            {"signals": ["step_logits"] * 2},
+            "signals is ('step_logits', 'step_logits'): give each",
+        ),
+        ("recording", {"queries": ["flip", "flip"]}, "queries is ('flip', 'flip'): give each value once"),
         ("attacks", {"names": []}, "names is (): give at least one value, each once"),
         ("attacks", {"names": ["loss"] * 2}, "names is ('loss', 'loss'): give at least one value, each once"),
         ("report", {"fpr": [0.1, 0.1]}, "fpr is (0.1, 0.1): give at least one value, each once"),

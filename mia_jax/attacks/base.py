@@ -2,39 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csgraph
 
-from mia_jax.types import Array
+from mia_jax.types import Array, Key, Side
 from mia_jax.validation import as_mask
-
-Side = Literal["in", "out"]
 
 
 class Observations(NamedTuple):
-    """What an attacker holds at one checkpoint.
+    """What an attacker holds at one checkpoint; what nobody recorded is None.
 
-    member: bool [K, N]. log_prob, scaled_logit: float [K, N]. population_log_prob: [K, Z].
-    exclude: bool [K, K] or None: references to leave out beside the target. valid: bool [K], False
-    for models that diverged.
+    member: bool [K, N]. valid: bool [K], False for models that diverged; None: all are fit.
+    exclude: bool [K, K], references to leave out beside the target. key: drives every random draw.
+
+    Of the pool: log_prob, scaled_logit, entropy, modified_entropy, correct: float [K, N]. logits:
+    [K, N, C]. step_logits: [K, N, L, C], after every step of a sequence. trajectory: [K, T, N], log_prob
+    at the checkpoints up to this one. query_log_prob, query_scaled_logit: [K, N, Q], of changed
+    versions of the record, the record itself first. gradient_norm, adversarial_distance,
+    embedding_norm: [K, N]. labels: int [N]. features: [N, D], the records themselves.
+
+    Of the population: population_log_prob, population_scaled_logit: [K, Z]. population_features:
+    [Z, D].
     """
 
     member: Array
-    log_prob: Array
-    scaled_logit: Array
-    population_log_prob: Array
-    exclude: Array | None
-    valid: Array
+    valid: Array | None = None
+    exclude: Array | None = None
+    key: Key | None = None
+    log_prob: Array | None = None
+    scaled_logit: Array | None = None
+    entropy: Array | None = None
+    modified_entropy: Array | None = None
+    correct: Array | None = None
+    logits: Array | None = None
+    step_logits: Array | None = None
+    trajectory: Array | None = None
+    query_log_prob: Array | None = None
+    query_scaled_logit: Array | None = None
+    gradient_norm: Array | None = None
+    adversarial_distance: Array | None = None
+    embedding_norm: Array | None = None
+    labels: Array | None = None
+    features: Array | None = None
+    population_log_prob: Array | None = None
+    population_scaled_logit: Array | None = None
+    population_features: Array | None = None
 
 
 class Attack(NamedTuple):
     """An attack as data.
 
     score(observations) -> float64 [K, N], each model in turn the target; NaN where it cannot be
-    scored. sides: references it uses, "in" (trained on the record) or "out". title, threat_model (who
-    holds what) and source are for readers.
+    scored. sides: references it uses, "in" (trained on the record) or "out". needs: the fields of
+    `Observations` it reads, beside member, valid, exclude and key. title, threat_model (who holds
+    what) and source are for readers.
     """
 
     name: str
@@ -42,7 +66,19 @@ class Attack(NamedTuple):
     threat_model: str
     source: str
     sides: frozenset[Side]
+    needs: frozenset[str]
     score: Callable[[Observations], np.ndarray]
+
+
+NO_SIDE: frozenset[Side] = frozenset()
+ONLY_OUT: frozenset[Side] = frozenset({"out"})
+BOTH_SIDES: frozenset[Side] = frozenset({"in", "out"})
+
+# The parts that sentences on who holds what are made of.
+QUERY = "The attacker holds the record with its label and sees the target's logits for it"
+WITH_BOTH = "and trains reference models on data like the target's, some with the record and some without"
+WITH_OUT = "and holds reference models that were not trained on the record, made before the record was known"
+WITH_SHADOWS = "and trains shadow models on data like the target's, whose members are known"
 
 
 def references(num_models: int, exclude: Array | None, valid: Array | None) -> tuple[np.ndarray, np.ndarray]:
@@ -57,17 +93,47 @@ def references(num_models: int, exclude: Array | None, valid: Array | None) -> t
     return allowed, usable
 
 
-def check_signal(name: str, values: Array, usable: np.ndarray, last: int | None = None) -> np.ndarray:
-    """A signal [K, …] in float64, finite for every usable model (others become 0). Raises ValueError."""
+def folds(num_models: int, count: int, exclude: Array | None = None) -> np.ndarray:
+    """The fold of every model, int [K] in 0 to at most count - 1; models that exclude each other share one.
+
+    What is fitted for the targets of one fold has seen the models of all others only.
+    """
+    if count < 2:
+        raise ValueError(f"folds is {count}: it must be at least 2, or nothing is left to fit on.")
+    tied = np.eye(num_models, dtype=bool)
+    if exclude is not None:
+        tied |= as_mask("exclude", exclude, (num_models, num_models))
+    groups = csgraph.connected_components(tied, directed=False)[1]
+    return (groups % count).astype(np.int64)
+
+
+def check_signal(
+    name: str, values: Array, usable: np.ndarray, shape: Collection[int | None] = (None,)
+) -> np.ndarray:
+    """A signal [K, …] in float64, finite for every usable model (others become 0). Raises ValueError.
+
+    shape: what follows K, None where any length will do.
+    """
     signal = np.array(values, np.float64)
-    if signal.ndim != 2 or signal.shape[0] != usable.size or (last is not None and signal.shape[1] != last):
-        expected = f"[{usable.size}, {'…' if last is None else last}]"
-        raise ValueError(f"{name} has shape {signal.shape}: it must have shape {expected}.")
+    wanted = (usable.size, *shape)
+    fits = signal.ndim == len(wanted) and all(
+        b is None or a == b for a, b in zip(signal.shape, wanted, strict=True)
+    )
+    if not fits:
+        expected = ", ".join("…" if length is None else str(length) for length in wanted)
+        raise ValueError(f"{name} has shape {signal.shape}: it must have shape [{expected}].")
     signal[~usable] = 0.0
     bad = np.argwhere(~np.isfinite(signal))
     if bad.size:
-        k, n = (int(i) for i in bad[0])
+        where = [int(i) for i in bad[0]]
         raise ValueError(
-            f"{name}[{k}, {n}] is {signal[k, n]}: signals of a valid model must be finite; mark model {k} in `valid`."
+            f"{name}{where} is {signal[tuple(where)]}: signals of a valid model must be finite; "
+            f"mark model {where[0]} in `valid`."
         )
     return signal
+
+
+def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
+    """Refuse an option that is not there."""
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}: it must be one of {', '.join(map(repr, allowed))}.")

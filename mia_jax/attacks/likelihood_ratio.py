@@ -10,12 +10,26 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from mia_jax.attacks.base import check_signal, references
+from mia_jax.attacks.base import (
+    BOTH_SIDES,
+    ONLY_OUT,
+    QUERY,
+    WITH_BOTH,
+    WITH_OUT,
+    Attack,
+    Observations,
+    check_choice,
+    check_signal,
+    references,
+)
+from mia_jax.config import AttackName, AttacksConfig
 from mia_jax.types import Array
 from mia_jax.validation import as_mask
 
 Mode = Literal["online", "offline"]
 Variance = Literal["per_example", "global"]
+
+SOURCE = "Carlini et al., Membership Inference Attacks From First Principles, IEEE S&P 2022"
 
 FLOOR = 1e-6
 """Smallest standard deviation, relative to the pooled one."""
@@ -54,9 +68,9 @@ def lira(
     1e-6 of the global one. Fewer than two references on a needed side: ValueError naming the record,
     or NaN there with missing="nan". Carlini et al. 2022, algorithm 1 and section VI.
     """
-    _check_choice("mode", mode, ("online", "offline"))
-    _check_choice("variance", variance, ("per_example", "global"))
-    _check_choice("missing", missing, ("raise", "nan"))
+    check_choice("mode", mode, ("online", "offline"))
+    check_choice("variance", variance, ("per_example", "global"))
+    check_choice("missing", missing, ("raise", "nan"))
     allowed, usable = references(len(np.asarray(logit)), exclude, valid)
     phi = check_signal("logit", logit, usable)
     held = as_mask("member", member, phi.shape)
@@ -73,6 +87,35 @@ def lira(
         scores = _log_density(phi, sides[1][1], variance) - _log_density(phi, out, variance)
     scores[short | ~usable[:, None]] = np.nan
     return scores
+
+
+def attacks(config: AttacksConfig) -> tuple[Attack, ...]:
+    """LiRA's choices of `--attacks`."""
+    return (
+        _attack("lira_online", "LiRA, online, a variance per record", "online", "per_example"),
+        _attack("lira_online_global", "LiRA, online, one variance", "online", "global"),
+        _attack("lira_offline", "LiRA, offline, a variance per record", "offline", "per_example"),
+        _attack("lira_offline_global", "LiRA, offline, one variance", "offline", "global"),
+    )
+
+
+def _attack(name: AttackName, title: str, mode: Mode, variance: Variance) -> Attack:
+    """One of LiRA's variants."""
+
+    def score(seen: Observations) -> np.ndarray:
+        assert seen.scaled_logit is not None
+        return lira(
+            seen.scaled_logit,
+            seen.member,
+            mode=mode,
+            variance=variance,
+            exclude=seen.exclude,
+            valid=seen.valid,
+            missing="nan",
+        )
+
+    holds, sides = (WITH_BOTH, BOTH_SIDES) if mode == "online" else (WITH_OUT, ONLY_OUT)
+    return Attack(name, title, f"{QUERY}, {holds}.", SOURCE, sides, frozenset({"scaled_logit"}), score)
 
 
 def moments(phi: np.ndarray, side: np.ndarray, allowed: np.ndarray) -> Moments:
@@ -115,9 +158,3 @@ def _too_few(name: str, side: Moments, usable: np.ndarray, missing: str) -> np.n
             'the target: at least 2 are needed; train more models, or pass missing="nan".'
         )
     return short
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Refuse an option that is not there."""
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}: it must be one of {', '.join(map(repr, allowed))}.")

@@ -9,7 +9,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from mia_jax.attacks.base import Observations
+from mia_jax.attacks.base import NO_SIDE, QUERY, Attack, Observations
+from mia_jax.config import AttacksConfig
 from mia_jax.types import Array
 from mia_jax.validation import as_mask
 
@@ -110,13 +111,26 @@ def privacy_risk_score(
     return risk
 
 
-def score_loss(observations: Observations) -> np.ndarray:
-    """The loss attack on every target: [K, N], NaN for models that are not valid.
+def attacks(config: AttacksConfig) -> tuple[Attack, ...]:
+    """The choices of `--attacks` that put one threshold on one number."""
 
-    Read from the scaled logit, which orders records as the loss does and does not saturate.
-    """
-    usable = np.asarray(observations.valid, bool)[:, None]
-    return np.where(usable, np.asarray(observations.scaled_logit, np.float64), np.nan)
+    def loss(seen: Observations) -> np.ndarray:
+        # Read from the scaled logit, which orders records as the loss does and does not saturate.
+        assert seen.scaled_logit is not None
+        phi = np.asarray(seen.scaled_logit, np.float64)
+        return phi if seen.valid is None else np.where(np.asarray(seen.valid, bool)[:, None], phi, np.nan)
+
+    return (
+        Attack(
+            "loss",
+            "Loss threshold",
+            f"{QUERY}, and nothing else: one threshold for all records.",
+            "Yeom et al., Privacy Risk in Machine Learning, CSF 2018",
+            NO_SIDE,
+            frozenset({"scaled_logit"}),
+            loss,
+        ),
+    )
 
 
 def _by_class(

@@ -8,9 +8,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from mia_jax.attacks.base import check_signal, references
+from mia_jax.attacks.base import (
+    BOTH_SIDES,
+    ONLY_OUT,
+    QUERY,
+    WITH_BOTH,
+    WITH_OUT,
+    Attack,
+    Observations,
+    check_signal,
+    references,
+)
+from mia_jax.config import AttackName, AttacksConfig
 from mia_jax.types import Array
 from mia_jax.validation import as_mask
+
+SOURCE = "Zarifzadeh, Liu & Shokri, Low-Cost High-Power Membership Inference Attacks, ICML 2024"
 
 
 def rmia(
@@ -55,6 +68,35 @@ def rmia(
     scores = share_beaten(x - _log(p_x), z - _log(p_z), float(np.log(gamma)))
     scores[~usable] = np.nan
     return scores
+
+
+def attacks(config: AttacksConfig) -> tuple[Attack, ...]:
+    """RMIA's choices of `--attacks`."""
+    return (
+        _attack("rmia_online", "RMIA, online", config.rmia_gamma, None),
+        _attack("rmia_offline", "RMIA, offline", config.rmia_gamma, config.rmia_offline_scale),
+    )
+
+
+def _attack(name: AttackName, title: str, gamma: float, offline_scale: float | None) -> Attack:
+    """One of RMIA's variants."""
+
+    def score(seen: Observations) -> np.ndarray:
+        assert seen.log_prob is not None
+        assert seen.population_log_prob is not None
+        return rmia(
+            seen.log_prob,
+            seen.member,
+            seen.population_log_prob,
+            gamma=gamma,
+            offline_scale=offline_scale,
+            exclude=seen.exclude,
+            valid=seen.valid,
+        )
+
+    holds, sides = (WITH_BOTH, BOTH_SIDES) if offline_scale is None else (WITH_OUT, ONLY_OUT)
+    threat = f"{QUERY}, {holds}, and holds population records that no model was trained on."
+    return Attack(name, title, threat, SOURCE, sides, frozenset({"log_prob", "population_log_prob"}), score)
 
 
 def reference_mean(log_prob: np.ndarray, side: np.ndarray, allowed: np.ndarray) -> np.ndarray:

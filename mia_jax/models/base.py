@@ -18,6 +18,7 @@ class Model(NamedTuple):
     train=False) -> logits [C]: `key` drives dropout and is needed only where train is True.
     embed(params, x) -> [E]: the penultimate layer, where the model has one. taps: the forward pass
     with its weights' inputs and pre-activations laid open, for gradient norms without gradients.
+    steps(params, x) -> [L, C]: the logits after every step of a sequence, where the model reads one.
     Records must not influence one another (no batch normalisation). Any library's init/apply pair
     of this form is a Model as it stands.
     """
@@ -26,6 +27,7 @@ class Model(NamedTuple):
     apply: Callable[..., jax.Array]
     embed: Callable[..., jax.Array] | None = None
     taps: Callable[..., Any] | None = None
+    steps: Callable[..., jax.Array] | None = None
 
 
 def count_parameters(model: Model, x: Inputs) -> int:

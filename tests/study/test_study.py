@@ -169,13 +169,13 @@ def test_families_can_be_added_and_keep_the_others(small_config, change, finishe
 def test_full_logits_are_kept_at_the_checkpoints_that_ask(small_config, change, finished_run, tmp_path):
     from mia_jax import signals
 
-    run = study.train(change(small_config, "recording.logits_at", (4,)), tmp_path)
-    logits = run.segments("mlp").signal("pool/logits", 1)
+    run = study.train(change(small_config, "recording.logits", "final"), tmp_path)
+    logits = run.segments("mlp").signal("pool/logits", 2)
     assert logits.shape == (8, 40, 3)
-    assert run.segments("mlp").signal("population/logits", 1).shape == (8, 30, 3)
+    assert run.segments("mlp").signal("population/logits", 2).shape == (8, 30, 3)
     assert not [place for place in run.store.names("signals/mlp/pool/logits/c/") if "/c/0/0/" in place]
-    said = run.segments("mlp").signal("pool/log_prob", 1)
-    np.testing.assert_array_equal(said, finished_run.segments("mlp").signal("pool/log_prob", 1))
+    said = run.segments("mlp").signal("pool/log_prob", 2)
+    np.testing.assert_array_equal(said, finished_run.segments("mlp").signal("pool/log_prob", 2))
     # The labels are not in the run directory: the log-probability must be that of one of the classes.
     every = np.stack([signals.from_logits(logits, np.full((8, 40), c)).log_prob for c in range(3)])
     assert (np.abs(every - said).min(axis=0) < 1e-5).all()
