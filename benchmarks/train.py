@@ -6,15 +6,12 @@ own, because XLA's threads are fixed when JAX starts. benchmarks/README.md says 
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from absl import app, flags
 from rich.console import Console
 
 from benchmarks import table, torch_workers
+from benchmarks.machine import machine
 from mia_jax import parallel
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,7 +75,7 @@ def run_all() -> None:
     settings = FLAGS.settings or default_settings()
     if not with_torch(settings):
         console.print("Without PyTorch (not installed, or --notorch): ours alone is timed.")
-    result: dict[str, Any] = {"machine": machine(), "sizes": sizes(), "limits": {}, "rows": []}
+    result: dict[str, Any] = {"machine": machine(PACKAGES), "sizes": sizes(), "limits": {}, "rows": []}
     for setting in settings:
         for message in messages_of(setting):
             row = message["row"]
@@ -153,21 +151,6 @@ def kind_of(machine: dict[str, Any]) -> str:
     if machine["device"] == "cpu":
         return f"cpu_{machine['cores']}cores"
     return re.sub(r"\W+", "_", machine["device"].lower())
-
-
-def machine() -> dict[str, Any]:
-    """The processor, its cores, versions and the date; nothing that names the computer."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text() if cpuinfo.exists() else ""
-    model = re.search(r"model name\s*:\s*(.+)", text)
-    found = {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}
-    return {
-        "processor": model[1].strip() if model else platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        "packages": {name: found[name] for name in PACKAGES if name in found},
-        "date": datetime.date.today().isoformat(),
-    }
 
 
 if __name__ == "__main__":

@@ -148,8 +148,8 @@ def _rates(
     if thresholds is None and np.asarray(scores).dtype == bool:
         thresholds = (1.0,)
     if thresholds is not None:
-        # Each threshold is read both ways, from the same two rates.
-        risk = (1.0 - confidence) / (4 * len(thresholds))
+        # Two ends of two rates: read the other way round, 1 - TPR and 1 - FPR have the same ends.
+        risk = (1.0 - confidence) / (2 * len(thresholds))
         for threshold in thresholds:
             called_in, called_out = int(np.sum(inside >= threshold)), int(np.sum(outside >= threshold))
             yield Rates(_at_least(called_in, inside.size, risk), _at_most(called_out, outside.size, risk))

@@ -7,7 +7,7 @@ import inspect
 import logging
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,7 +17,14 @@ from rich.console import Console
 
 from mia_jax import parallel
 from mia_jax.command import this_command
-from mia_jax.config import Config, ConfigError, from_config_dict
+from mia_jax.config import (
+    AttacksConfig,
+    Config,
+    ConfigError,
+    ReportConfig,
+    from_config_dict,
+    from_mapping,
+)
 from mia_jax.identity import RunError
 from mia_jax.store import StoreError
 
@@ -56,23 +63,45 @@ def train() -> None:
 
 
 def attack() -> None:
-    """Score the models of a finished training; attacks and their constants may be named anew."""
+    """Score the models of a finished training, or the signals of your own models.
+
+    Of a training: --workdir names its run directory; attacks and their constants may be named anew.
+    Of your own models: --signals names a .npz file with `member` [K, N] and what you have of
+    `logits` [K, N, C] with `labels` [N], `log_prob` [K, N], `population_logits` [K, Z, C] and others
+    (docs/own_scores.md lists them); results and report are written to --workdir.
+    """
     _workdir_flag()
+    flags.DEFINE_string("signals", None, "A .npz file of your own signals, instead of a run's.")
     flags.DEFINE_list(
-        "attacks", None, "Names of attacks, comma-separated; default: those of the run's config."
+        "attacks", None, 'Names of attacks, comma-separated; "all": every one whose arrays are there.'
     )
-    flags.DEFINE_float("rmia_gamma", None, "RMIA's gamma; default: that of the run's config.")
-    flags.DEFINE_float("rmia_offline_scale", None, "RMIA's a; default: that of the run's config.")
+    _section_flags(AttacksConfig, but=("names",))
+    _section_flags(ReportConfig)
+    flags.DEFINE_float("embedding_p", 2.0, "The p of the norm, where --signals has embeddings.")
+    flags.DEFINE_integer("seed", 0, "Seed of the attacks that draw numbers, with --signals.")
+    flags.DEFINE_bool("overwrite", False, "With --signals: delete the results in --workdir first.")
 
     def main() -> None:
         from mia_jax import run_directory, study
+        from mia_jax.study import own_signals
 
-        given = {"rmia_gamma": flags.FLAGS.rmia_gamma, "rmia_offline_scale": flags.FLAGS.rmia_offline_scale}
-        if flags.FLAGS.attacks is not None:
-            given["names"] = tuple(flags.FLAGS.attacks)
+        names = flags.FLAGS.attacks
+        attacks = _section_values(AttacksConfig) | ({} if names is None else {"names": names})
+        if flags.FLAGS.signals is not None:
+            _show(
+                own_signals.attack_file(
+                    Path(flags.FLAGS.signals),
+                    _own_config(attacks),
+                    Path(flags.FLAGS.workdir),
+                    embedding_p=flags.FLAGS.embedding_p,
+                    overwrite=flags.FLAGS.overwrite,
+                    tell=_reporter(),
+                )
+            )
+            return
         with _locked(existing=True) as workdir:
-            opened = run_directory.existing(workdir)
-            study.attack(opened.with_section("attacks", given), tell=_reporter())
+            opened = run_directory.existing(workdir).with_section("attacks", attacks)
+            study.attack(opened.with_section("report", _section_values(ReportConfig)), tell=_reporter())
 
     _start(main, attack)
 
@@ -80,7 +109,7 @@ def attack() -> None:
 def report() -> None:
     """Summarise the scores of an attacked run: tables, figures and the report page."""
     _workdir_flag()
-    flags.DEFINE_float("confidence", None, "Confidence of every interval; default: that of the run's config.")
+    _section_flags(ReportConfig)
 
     def main() -> None:
         from mia_jax import run_directory, study
@@ -88,9 +117,7 @@ def report() -> None:
         with _locked(existing=True) as workdir:
             opened = run_directory.existing(workdir)
             _show(
-                study.report(
-                    opened.with_section("report", {"confidence": flags.FLAGS.confidence}), tell=_reporter()
-                )
+                study.report(opened.with_section("report", _section_values(ReportConfig)), tell=_reporter())
             )
 
     _start(main, report)
@@ -117,6 +144,50 @@ def _workdir_flag(default: str | None = None) -> None:
     """The run directory."""
     flags.DEFINE_string(
         "workdir", default, "The run directory: everything is written there, and resumed from there."
+    )
+
+
+def _section_flags(section: type, but: Collection[str] = ()) -> None:
+    """A flag for every field of a section of the config; what is not given stays as the run has it."""
+    for field in dataclasses.fields(section):
+        if field.name in but:
+            continue
+        default = getattr(section(), field.name)
+        define = {int: flags.DEFINE_integer, float: flags.DEFINE_float, tuple: flags.DEFINE_list}
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        help_ = f"Default: that of the run, {shown} where there is none."
+        define.get(type(default), flags.DEFINE_string)(field.name, None, help_)
+
+
+def _section_values(section: type) -> dict[str, Any]:
+    """The values of a section's flags that were given."""
+    given = {}
+    for field in dataclasses.fields(section):
+        value = getattr(flags.FLAGS, field.name, None)
+        if isinstance(value, list):
+            value = [_number(field.name, word) for word in value]
+        if value is not None:
+            given[field.name] = value
+    return given
+
+
+def _number(flag: str, word: str) -> float:
+    """A number of a list (`ConfigError`)."""
+    try:
+        return float(word)
+    except ValueError:
+        raise ConfigError(f"--{flag} holds {word!r}: it must be numbers, as in --{flag}=0.1,0.01.") from None
+
+
+def _own_config(attacks: Mapping[str, Any]) -> Config:
+    """What attacks on somebody's own signals read of a config: by default, all attacks."""
+    return from_mapping(
+        {
+            "name": Path(flags.FLAGS.signals).stem,
+            "seed": flags.FLAGS.seed,
+            "attacks": {"names": ["all"], **attacks},
+            "report": _section_values(ReportConfig),
+        }
     )
 
 
@@ -170,6 +241,9 @@ def help_text(command: Callable[[], None]) -> str:
     for flag in flags.FLAGS.get_flags_for_module("mia_jax.cli"):
         default = "configs/digits.py" if flag.name == "config" else flag.default
         text.append(f"  --{flag.name}: {flag.help}" + (f" (default: {default})" if default else ""))
+    for section in (AttacksConfig, ReportConfig):
+        if dataclasses.fields(section)[-1].name in flags.FLAGS:
+            text += ["", *_said(section)]
     if "config" in flags.FLAGS:
         text += ["", "Fields of the config, each settable as --config.FIELD=VALUE:", *_field_lines()]
         text += [
@@ -177,7 +251,21 @@ def help_text(command: Callable[[], None]) -> str:
             "Example:",
             "  python scripts/run.py --config=configs/digits.py --config.training.epochs=30 --workdir=runs/short",
         ]
+    if "config" in flags.FLAGS or "attacks" in flags.FLAGS:
+        text += ["", *_attack_lines()]
     return "\n".join(text)
+
+
+def _attack_lines() -> list[str]:
+    """One line for each attack: its name, its title and the arrays it needs."""
+    from mia_jax.attacks import catalogue
+
+    lines = ['Attacks, and the arrays that each needs ("all": every one whose arrays are there):']
+    everything = catalogue(AttacksConfig())
+    width = max(map(len, everything))
+    for one in everything.values():
+        lines.append(f"  {one.name:{width}}  {one.title} ({', '.join(sorted(one.needs))})")
+    return lines
 
 
 def _field_lines() -> list[str]:
@@ -198,9 +286,14 @@ def _field_lines() -> list[str]:
 
 def _section_lines(name: str, section: Any) -> list[str]:
     """The fields of one section with their defaults, below what its docstring says."""
-    said = [f"    {line}".rstrip() for line in str(inspect.getdoc(type(section))).splitlines()]
+    said = _said(type(section))
     fields = [f"  --config.{name}.{f.name}={getattr(section, f.name)!r}" for f in dataclasses.fields(section)]
     return ["", *said, *fields]
+
+
+def _said(section: type) -> list[str]:
+    """What the docstring of a section says, indented."""
+    return [f"    {line}".rstrip() for line in str(inspect.getdoc(section)).splitlines()]
 
 
 def _config() -> Config:

@@ -209,9 +209,9 @@ class AttacksConfig:
     """Which attacks are run and with which constants.
 
     names: attacks, or "all" for every one whose arrays are there. rmia_gamma: RMIA's gamma.
-    rmia_offline_scale: RMIA's a (offline only). lira_fewest: references on a side below which the
-    "auto" variants of LiRA take one variance for all records. lira_centre: where LiRA centres its
-    Gaussians. folds: groups of targets that share what is fitted on all other models.
+    rmia_offline_scale: RMIA's a (offline only). lira_fewest: references on every needed side below
+    which the "auto" variants of LiRA take one variance for all records. lira_centre: where LiRA centres
+    its Gaussians. folds: groups of targets that share what is fitted on all other models.
     classifier_rows, classifier_epochs: size of the training of an attack classifier. quantile: the
     distribution that quantile regression fits. embedding_density: what is fitted to embedding norms.
     """

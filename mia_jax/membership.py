@@ -3,6 +3,9 @@
 Each model of the `fixed_size` and `bernoulli` designs draws its own records independently of all
 others, so the other models' counts say nothing about the target's membership. The halves of the
 `paired` design are complementary: a target's twin gives its membership away and is left out too.
+
+Canaries are no part of a design: each is in each model by a fair coin of its own, independent of all
+else, twins included, so that of a canary the twin says no more than any other model.
 """
 
 from __future__ import annotations
@@ -22,35 +25,45 @@ from mia_jax.types import Array, Key, Membership, Side
 MOST_MODELS = 4096
 """Above which a refusal names no number of models, but asks for another train_size."""
 
+CANARIES = 0x63616E61
+"""What is folded into a model's key for the coins of its canaries.
+
+Splitting a key is folding in 0, 1, …, and bits are counted from 0: a small number here would give the
+coins the very bits that draw the model's records.
+"""
+
 MAX_EXPECTED_SHORT = 0.05
 """Expected number of records with too few references above which a design is refused."""
 
 
-def draw(key: Key, config: MembershipConfig, pool_size: int) -> Membership:
+def draw(key: Key, config: MembershipConfig, pool_size: int, num_canaries: int = 0) -> Membership:
     """Draw the membership of every model.
 
-    key: the study's membership root. pool_size: N.
-    Returns a `Membership` of NumPy arrays; model k depends on the key and on k only, so a larger
-    `num_models` keeps the models that were there.
+    key: the study's membership root. pool_size: N. num_canaries: M, records N, …, N + M - 1, each
+    with probability one half. The first N columns are the same for any M.
+    Returns a `Membership` of NumPy arrays, `member` [K, N + M]; model k depends on the key and on k
+    only, so a larger `num_models` keeps the models that were there.
     """
     drawers = {"fixed_size": _fixed_size, "paired": _paired, "bernoulli": _bernoulli}
     member = np.asarray(drawers[config.design](key, config, pool_size))
-    indices, mask = padded_indices(member, longest(config, pool_size))
+    if num_canaries:
+        member = np.concatenate([member, np.asarray(_coins(key, config.num_models, num_canaries))], axis=1)
+    indices, mask = padded_indices(member, longest(config, pool_size, num_canaries))
     models = np.arange(config.num_models, dtype=np.int32)
     twin = models ^ 1 if config.design == "paired" else np.full_like(models, -1)
     return Membership(member, indices, mask, twin)
 
 
-def longest(config: MembershipConfig, pool_size: int) -> int:
-    """The length n of every model's list of members, padding included.
+def longest(config: MembershipConfig, pool_size: int, num_canaries: int = 0) -> int:
+    """The length n of every model's list of members, padding included; it has room for all canaries.
 
     It must not depend on the models that were drawn, or adding models would change the old ones'
     steps: a Bernoulli list is padded to six standard deviations above its mean.
     """
     if config.design != "bernoulli":
-        return config.train_size
+        return config.train_size + num_canaries
     spread = np.sqrt(config.train_size * (1.0 - config.train_size / pool_size))
-    return min(pool_size, int(np.ceil(config.train_size + 6.0 * spread)))
+    return min(pool_size, int(np.ceil(config.train_size + 6.0 * spread))) + num_canaries
 
 
 def padded_indices(member: Array, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -153,4 +166,12 @@ def _bernoulli(key: Key, config: MembershipConfig, pool_size: int) -> Array:
     rate = config.train_size / pool_size
     return jax.lax.map(
         lambda k: jax.random.bernoulli(k, rate, (pool_size,)), per_model(key, np.arange(config.num_models))
+    )
+
+
+def _coins(key: Key, num_models: int, num_canaries: int) -> Array:
+    """Whether each model holds each canary, a fair coin each: bool [K, M]."""
+    return jax.lax.map(
+        lambda k: jax.random.bernoulli(jax.random.fold_in(k, CANARIES), 0.5, (num_canaries,)),
+        per_model(key, np.arange(num_models)),
     )

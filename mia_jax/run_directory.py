@@ -10,14 +10,14 @@ commits/FAMILY/…       one record per finished segment: what has no record, do
 states/FAMILY/…        where an unfinished chunk of models goes on
 parameters/FAMILY/…    where asked for
 scores/FAMILY/ATTACK   Zarr arrays [K, T, N], and ATTACK.json: what made them
-results.json, results.csv, utility.csv, figures/, report.html
+results.json, results.csv, utility.csv, slices.csv, audit.csv, vulnerability/, figures/, report.html
 """
 
 from __future__ import annotations
 
 import fcntl
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -32,6 +32,18 @@ from mia_jax.store import Store
 from mia_jax.training import Plan
 from mia_jax.types import Dataset, Membership
 
+REPORTS = (
+    "figures",
+    "vulnerability",
+    "report.html",
+    "results.json",
+    "results.csv",
+    "utility.csv",
+    "slices.csv",
+    "audit.csv",
+)
+"""What a report writes."""
+
 # In the order of their removal: whatever stops it, what is left is still known for a run.
 OURS = (
     "commits",
@@ -39,11 +51,7 @@ OURS = (
     "parameters",
     "signals",
     "scores",
-    "figures",
-    "report.html",
-    "results.json",
-    "results.csv",
-    "utility.csv",
+    *REPORTS,
     "membership.npz",
     "labels.npz",
     "environment.json",
@@ -66,6 +74,11 @@ class RunDirectory:
     def epochs(self) -> tuple[int, ...]:
         """The epochs of the checkpoints."""
         return configs.checkpoint_epochs(self.config)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells the records apart from all others."""
+        return self._record["data_fingerprint"]
 
     @property
     def num_classes(self) -> int:
@@ -139,9 +152,7 @@ class RunDirectory:
 
     def _hash(self, family: str) -> str:
         """The hash of everything that decides a family's numbers."""
-        return family_hash(
-            self.config, family, self._record["data_fingerprint"], self._family(family)["plan"]
-        )
+        return family_hash(self.config, family, self.fingerprint, self._family(family)["plan"])
 
     def _family(self, name: str) -> dict[str, Any]:
         """What is written down of a family (`RunError` if its training never began)."""
@@ -160,28 +171,37 @@ class RunDirectory:
         self.store.delete_under(f"scores/{family}/{attack}/")
 
     def write_scores(self, family: str, attack: str, checkpoint: int, scores: np.ndarray) -> None:
-        """Write one attack's scores [K, N] at one checkpoint, as float32."""
+        """Write one attack's scores [K, N] at one checkpoint."""
         shape = (scores.shape[0], len(self.epochs), *scores.shape[1:])
-        array = self.store.array(f"scores/{family}/{attack}", shape, np.float32, models_per_chunk=shape[0])
-        self.store.write_blocks([(array, 0, scores.shape[0], checkpoint, scores.astype(np.float32))])
+        array = self.store.array(f"scores/{family}/{attack}", shape, np.float64, models_per_chunk=shape[0])
+        self.store.write_blocks([(array, 0, scores.shape[0], checkpoint, scores)])
 
-    def sign_scores(self, family: str, attack: str) -> None:
-        """Say what made an attack's scores, once all are written."""
-        self.store.write_json(f"scores/{family}/{attack}.json", self._scores_signature(family))
+    def sign_scores(self, family: str, attack: str, checkpoints: Sequence[int]) -> None:
+        """Say what made an attack's scores, and at which checkpoints it could be run, once all are written."""
+        signed = {**self._scores_signature(family), "checkpoints": list(checkpoints)}
+        self.store.write_json(f"scores/{family}/{attack}.json", signed)
 
-    def scores(self, family: str, attack: str, checkpoint: int) -> np.ndarray:
-        """One attack's scores at one checkpoint: float64 [K, N].
-
-        Scores that are missing, unfinished or of another making are refused (`RunError`).
+    def scored(self, family: str, attack: str) -> list[int]:
+        """The checkpoints at which an attack was run; scores that are missing, unfinished or of another
+        making are refused (`RunError`).
         """
-        signed = self.store.read_json(f"scores/{family}/{attack}.json")
-        if signed != self._scores_signature(family):
-            what = "no finished scores" if signed is None else "scores of other models or attack settings"
+        signed = self.store.read_json(f"scores/{family}/{attack}.json") or {}
+        if {**signed, "checkpoints": None} != {**self._scores_signature(family), "checkpoints": None}:
+            what = "scores of other models or attack settings" if signed else "no finished scores"
             raise RunError(
                 f"{self.path} holds {what} of attack {attack} for family {family}: run scripts/attack.py on it first."
             )
-        models = self.config.membership.num_models
-        return self.store.read_block(f"scores/{family}/{attack}", 0, models, checkpoint).astype(np.float64)
+        return signed["checkpoints"]
+
+    def scores(self, family: str, attack: str, checkpoint: int) -> np.ndarray:
+        """One attack's scores at one checkpoint, float64 [K, N]; all NaN where it could not be run.
+
+        Scores that are missing, unfinished or of another making are refused (`RunError`).
+        """
+        models, records = self.config.membership.num_models, self.config.data.pool_size
+        if checkpoint not in self.scored(family, attack):
+            return np.full((models, records), np.nan)
+        return self.store.read_block(f"scores/{family}/{attack}", 0, models, checkpoint)
 
     def _scores_signature(self, family: str) -> dict[str, Any]:
         """What decides a family's scores, beside the attack's own name."""
@@ -199,11 +219,11 @@ def create(
     """
     old = _read_record(path)
     if old is None:
-        _check_empty(path)
+        check_empty(path)
     fingerprint = dataset.facts["fingerprint"]
     if old is None or overwrite:
         if old is not None:
-            _empty(path)
+            remove(path, OURS)
         record = {"format": FORMAT, "data_fingerprint": fingerprint, "config": configs.to_mapping(config)}
         run = RunDirectory(path, record)
     else:
@@ -258,7 +278,7 @@ def _lock_file(path: Path) -> IO[str]:
         raise RunError(f"{path} cannot be written: {error.strerror}; name another --workdir.") from None
 
 
-def _check_empty(path: Path) -> None:
+def check_empty(path: Path) -> None:
     """Refuse a directory that holds anything but no run, whatever its name (`RunError`).
 
     config.json is what a run writes first and removes last: where it is missing, nothing is a run's.
@@ -273,9 +293,9 @@ def _check_empty(path: Path) -> None:
         )
 
 
-def _empty(path: Path) -> None:
-    """Remove what runs write, and nothing else."""
-    for name in OURS:
+def remove(path: Path, names: Sequence[str]) -> None:
+    """Remove what we write below a directory, in this order, and nothing else."""
+    for name in names:
         for entry in (path / name, path / f"{name}.__lock"):
             if entry.is_dir():
                 shutil.rmtree(entry)

@@ -43,6 +43,7 @@ class Segments:
         self._store, self._family, self._hash = store, family, hash
         self._models, self._last = num_models, num_checkpoints - 1
         self._parameters = parameters
+        self._whole: list[tuple[int, int]] = []
         names = store.names(f"commits/{family}/")
         self._commits: dict[Place, dict[str, Any]] = {
             _place(name): store.require_json(name) for name in names
@@ -71,6 +72,7 @@ class Segments:
             record["state"] = self._store.write_arrays(place.entry("states", self._family), leaves)
         self._store.write_json(place.entry("commits", self._family), record)
         self._commits[place] = record
+        self._whole = []
         if place.checkpoint:
             before = place._replace(checkpoint=place.checkpoint - 1)
             self._store.delete(before.entry("states", self._family))
@@ -100,30 +102,43 @@ class Segments:
 
     def signal(self, name: str, checkpoint: int) -> np.ndarray:
         """One signal of all K models at one checkpoint, checked: [K, …]. name: "pool/log_prob", …"""
-        self.check_complete()
         blocks = []
-        for place, record in sorted(self._commits.items()):
-            if place.checkpoint != checkpoint or place.start >= self._models:
-                continue
+        for start, stop in self._finished_chunks():
+            place = Place(start, stop, checkpoint)
             values = self._store.read_block(f"signals/{self._family}/{name}", *place)
-            if checksum(values) != record["checksums"].get(name):
+            if checksum(values) != self._commits[place]["checksums"].get(name):
                 raise RunError(
-                    f"{self._store.address}/signals/{self._family}/{name} is damaged for models {place.start} to "
-                    f"{place.stop - 1}: delete {self._store.address}/commits/{self._family}/"
-                    f"{place.start:06d}-{place.stop:06d} and run the training again to restore it."
+                    f"{self._store.address}/signals/{self._family}/{name} is damaged for models {start} to "
+                    f"{stop - 1}: delete {self._store.address}/commits/{self._family}/"
+                    f"{start:06d}-{stop:06d} and run the training again to restore it."
                 )
             blocks.append(values)
         return np.concatenate(blocks)
 
+    def recorded(self, checkpoint: int) -> set[str]:
+        """The names of the signals that `signal` gives at a checkpoint (`RunError` before all K models are)."""
+        chunks = self._finished_chunks()
+        return set.intersection(
+            *(set(self._commits[Place(*models, checkpoint)]["checksums"]) for models in chunks)
+        )
+
     def check_complete(self) -> None:
         """Refuse to read a family whose training is not finished (`RunError`)."""
-        begun = {place[:2] for place in self._commits}
-        done = sum(stop - start for start, stop in begun if self._finished(start, stop) == self._last)
-        if done < self._models:
-            raise RunError(
-                f"{self._store.address} holds {done} of {self._models} finished models of family {self._family}: "
-                "run scripts/train.py with the same config and workdir first."
-            )
+        self._finished_chunks()
+
+    def _finished_chunks(self) -> list[tuple[int, int]]:
+        """The chunks of all K models, in order; refused where any is not finished (`RunError`)."""
+        if not self._whole:
+            begun = sorted({place[:2] for place in self._commits})
+            finished = [models for models in begun if self._finished(*models) == self._last]
+            done = sum(stop - start for start, stop in finished)
+            if done < self._models:
+                raise RunError(
+                    f"{self._store.address} holds {done} of {self._models} finished models of family "
+                    f"{self._family}: run scripts/train.py with the same config and workdir first."
+                )
+            self._whole = finished
+        return self._whole
 
     def _finished(self, start: int, stop: int) -> int:
         """The last checkpoint up to which every one of a chunk is committed, -1 for none."""
@@ -162,6 +177,8 @@ def _observed_arrays(segment: Segment) -> Iterator[tuple[str, np.ndarray]]:
     yield "pool/last_seen", np.asarray(observed.last_seen)
     for part, logits in observed.logits.items():
         yield f"{part}/logits", np.asarray(logits)
+    for name, values in observed.probed.items():
+        yield f"pool/{name}", np.asarray(values)
 
 
 def _place(entry: str) -> Place:

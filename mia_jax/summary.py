@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mia_jax import metrics
+from mia_jax import metrics, multiple_testing
 from mia_jax.config import ReportConfig
-from mia_jax.report.inputs import Curve, Histogram, tpr_key
+from mia_jax.report.inputs import Curve, Histogram, ppv_key, tpr_key
 from mia_jax.types import Array
 
 CURVE_POINTS = 600
@@ -57,10 +57,20 @@ def utility_row(
     train = np.sum(correct * member, axis=1)[usable] / np.sum(member, axis=1)[usable]
     test = np.asarray(test_correct, np.float64)[usable].mean(axis=1)
     row: dict[str, Any] = {**setting._asdict(), "num_parameters": num_parameters, "models": int(usable.sum())}
-    for name, values in (("train_accuracy", train), ("test_accuracy", test), ("gap", train - test)):
-        ends = metrics.mean_interval(values, confidence) if usable.any() else (None, np.nan, np.nan)
-        row |= {name: ends[0], f"{name}_low": _clip(name, ends[1]), f"{name}_high": _clip(name, ends[2])}
-    return row
+    return row | _accuracies(train, test, confidence)
+
+
+def own_utility_row(
+    setting: Setting, correct: Array, member: Array, usable: np.ndarray, confidence: float
+) -> dict[str, Any]:
+    """The accuracies of somebody's own models [K, N]: of each on its members and on all other records."""
+    held, right = np.asarray(member, bool)[usable], np.asarray(correct, np.float64)[usable]
+    both = held.any(axis=1) & ~held.all(axis=1)
+    held, right = held[both], right[both]
+    train = np.sum(right * held, axis=1) / np.maximum(held.sum(axis=1), 1)
+    test = np.sum(right * ~held, axis=1) / np.maximum((~held).sum(axis=1), 1)
+    row: dict[str, Any] = {**setting._asdict(), "models": int(usable.sum())}
+    return row | _accuracies(train, test, confidence)
 
 
 def attack_row(
@@ -69,8 +79,9 @@ def attack_row(
     """One row of results.json. scores: [K, N], NaN where missing. member: bool [K, N]. twin: int [K].
 
     `auc`, `balanced_accuracy` and `tpr_at_fpr_…` pool all targets; `target_…` are means over targets.
-    The balanced accuracy's threshold is chosen on other targets. A TPR is null with fewer than one
-    expected false positive.
+    The balanced accuracy's threshold, and with it the advantage's (TPR - FPR), is chosen on other
+    targets and other records. A TPR, and the PPV that it means at `config.prior`, is null with fewer than
+    one expected false positive.
     """
     scores = np.asarray(scores, np.float64)
     known = ~np.isnan(scores)
@@ -94,19 +105,31 @@ def both_sides(scores: Array, member: Array) -> bool:
 
 
 def comparisons(
-    scores: Mapping[tuple[str, str], Array], member: Array, confidence: float
+    scores: Mapping[tuple[str, str], Array], member: Array, twin: Array, confidence: float
 ) -> list[dict[str, Any]]:
-    """For each attack and pair of families the difference of their AUCs, over the same targets and records."""
-    rows = []
+    """For each attack and pair of families the difference of their AUCs, over the same targets and records.
+
+    p: of there being none; p_holm: adjusted for all of the table.
+    """
+    rows: list[dict[str, Any]] = []
     for attack in dict.fromkeys(attack for _, attack in scores):
         families = [family for family, name in scores if name == attack]
         for a, b in itertools.combinations(families, 2):
             if not both_sides(scores[a, attack] + scores[b, attack], member):
                 continue
-            ends = metrics.auc_difference(scores[a, attack], scores[b, attack], member, confidence)
-            names = ("attack", "family_a", "family_b", "difference", "low", "high")
-            rows.append(dict(zip(names, (attack, a, b, *ends), strict=True)))
-    return rows
+            found = metrics.auc_difference(scores[a, attack], scores[b, attack], member, confidence, twin)
+            arms = {"attack": attack, "family_a": a, "family_b": b}
+            rows.append(
+                {**arms, "difference": found.value, "low": found.low, "high": found.high, "p": found.p}
+            )
+    return with_holm(rows, "p", "p_holm")
+
+
+def with_holm(rows: Sequence[Mapping[str, Any]], name: str, adjusted: str) -> list[dict[str, Any]]:
+    """The rows with their p-values adjusted for all of the table (Holm); None where there is none."""
+    values = [np.nan if row.get(name) is None else row[name] for row in rows]
+    found = [None if np.isnan(value) else float(value) for value in multiple_testing.holm(values)]
+    return [{**row, adjusted: value} for row, value in zip(rows, found, strict=True)]
 
 
 def curve(scores: Array, member: Array) -> Curve:
@@ -131,22 +154,35 @@ def histogram(scores: Array, member: Array) -> Histogram:
 def _pooled(scores: np.ndarray, held: np.ndarray, twin: Array, config: ReportConfig) -> dict[str, Any]:
     """The estimates over all targets with their intervals."""
     known = ~np.isnan(scores)
+    confidence = config.confidence
     decisions = metrics.cross_fit_decisions(scores, held, twin)
-    accuracy, accuracy_ends = metrics.balanced_accuracy_interval(decisions, scores, held, config.confidence)
-    auc_ends = metrics.auc_interval(scores, held, config.confidence)
-    row = _estimate("auc", metrics.auc(scores[known], held[known]), auc_ends)
-    row |= _estimate("balanced_accuracy", accuracy, accuracy_ends)
+    accuracy = metrics.balanced_accuracy_interval(decisions, scores, held, confidence, twin)
+    advantage = metrics.advantage_interval(decisions, scores, held, confidence, twin)
+    row = _estimate(
+        "auc", metrics.auc(scores[known], held[known]), metrics.auc_interval(scores, held, confidence, twin)
+    )
+    row |= _estimate("balanced_accuracy", *accuracy) | _estimate("advantage", *advantage)
     for fpr in config.fpr:
-        ends = metrics.tpr_interval(scores, held, fpr, config.confidence)
+        ends = metrics.tpr_interval(scores, held, fpr, confidence, twin)
         value = None if ends.low is None else metrics.tpr_at_fpr(scores[known], held[known], fpr)
         row |= _estimate(tpr_key(fpr), value, ends)
+    for fpr in config.fpr:
+        row |= _estimate(ppv_key(fpr), *_ppv(row, fpr, config.prior))
     return row
+
+
+def _ppv(row: Mapping[str, Any], fpr: float, prior: float) -> tuple[float | None, metrics.Interval]:
+    """The positive predictive value at an FPR: what the TPR and its ends mean at a share of members."""
+    at = [row[f"{tpr_key(fpr)}{end}"] for end in ("", "_low", "_high")]
+    value, low, high = (None if tpr is None else metrics.ppv(tpr, fpr, prior) for tpr in at)
+    return value, metrics.Interval(low, high)
 
 
 def _nothing_pooled(config: ReportConfig) -> dict[str, Any]:
     """The same columns where nothing could be scored."""
     row: dict[str, Any] = {}
-    for name in ("auc", "balanced_accuracy", *map(tpr_key, config.fpr)):
+    names = ("auc", "balanced_accuracy", "advantage", *map(tpr_key, config.fpr), *map(ppv_key, config.fpr))
+    for name in names:
         row |= _estimate(name, None, metrics.Interval(None, None))
     return row
 
@@ -166,6 +202,15 @@ def _per_target(scores: np.ndarray, member: np.ndarray, fprs: Sequence[float]) -
                 tprs[fpr].append(metrics.tpr_at_fpr(own, held, fpr))
     means = {f"target_{tpr_key(fpr)}": _mean(values) for fpr, values in tprs.items()}
     return {"target_auc": _mean(aucs), **means}
+
+
+def _accuracies(train: np.ndarray, test: np.ndarray, confidence: float) -> dict[str, Any]:
+    """Mean accuracies over models and their gap, with t-intervals. train, test: of each model."""
+    row: dict[str, Any] = {}
+    for name, values in (("train_accuracy", train), ("test_accuracy", test), ("gap", train - test)):
+        ends = metrics.mean_interval(values, confidence) if values.size else (None, np.nan, np.nan)
+        row |= {name: ends[0], f"{name}_low": _clip(name, ends[1]), f"{name}_high": _clip(name, ends[2])}
+    return row
 
 
 def _mean(values: Sequence[float]) -> float | None:

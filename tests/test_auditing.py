@@ -17,10 +17,10 @@ from mia_jax.auditing import (
 DELTA = 1e-5
 
 
-def share_above(truth, draw, *, worlds=600, seed=0, **options):
+def share_above(truth, draw, *, worlds=600, seed=0, delta=DELTA, **options):
     """How often the bound exceeds the truth, and its mean."""
     rng = np.random.default_rng(seed)
-    bounds = [epsilon_lower_bound(*draw(rng), delta=DELTA, **options) for _ in range(worlds)]
+    bounds = [epsilon_lower_bound(*draw(rng), delta=delta, **options) for _ in range(worlds)]
     return np.mean(np.array(bounds) > truth), np.mean(bounds)
 
 
@@ -55,6 +55,48 @@ def test_false_alarms_on_noise_are_no_more_than_stated(size, confidence):
     assert above <= allowed(confidence)
 
 
+@pytest.mark.parametrize("delta", [0.0, 1e-5, 0.01])
+@pytest.mark.parametrize("size", [32, 64, 1000])
+@pytest.mark.parametrize("thresholds", [None, (0.0,)], ids=["ranks", "fixed"])
+def test_false_alarms_on_noise_are_rare_for_any_number_of_trials_and_delta(size, delta, thresholds):
+    above, _ = share_above(0.0, normal_scores(0.0, size), worlds=200, delta=delta, thresholds=thresholds)
+    assert above <= allowed(0.95, 200)
+
+
+@pytest.mark.parametrize("size", [32, 64, 1000])
+def test_false_alarms_of_mu_and_of_one_run_are_rare(size):
+    rng = np.random.default_rng(11)
+    mus = [gaussian_mu_lower_bound(*normal_scores(0.0, size)(rng)) for _ in range(200)]
+    assert np.mean(np.array(mus) > 0) <= allowed(0.95, 200)
+    right = rng.binomial(size // 4, 0.5, 200)
+    ones = [one_run_epsilon(int(c), size // 4, num_canaries=size, delta=DELTA) for c in right]
+    assert np.mean(np.array(ones) > 0) <= allowed(0.95, 200)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delta", [1e-5, 0.01])
+@pytest.mark.parametrize("size", [32, 64, 1000])
+@pytest.mark.parametrize("shift", [1.0, 2.5])
+def test_no_bound_of_the_gaussian_mechanism_exceeds_the_truth(size, delta, shift):
+    truth = gaussian_epsilon(shift, delta=delta)
+    above, _ = share_above(truth, normal_scores(shift, size), worlds=300, delta=delta)
+    assert above <= allowed(0.95, 300)
+    rng = np.random.default_rng(12)
+    mus = np.array([gaussian_mu_lower_bound(*normal_scores(shift, size)(rng)) for _ in range(300)])
+    assert np.mean(mus > shift) <= allowed(0.95, 300)
+    assert np.mean([one_run_of_extremes(rng, size, shift, delta) > truth for _ in range(300)]) <= allowed(
+        0.95, 300
+    )
+
+
+def one_run_of_extremes(rng, size, shift, delta):
+    """One model's canaries, each noisily seen; the quarter with the most telling scores is guessed."""
+    scores, member = normal_scores(shift, size)(rng)
+    order, each = np.argsort(scores), size // 8
+    right = int(member[order[-each:]].sum() + (~member[order[:each]]).sum())
+    return one_run_epsilon(right, 2 * each, num_canaries=size, delta=delta)
+
+
 @pytest.mark.parametrize("values", [2, 5])
 def test_tied_scores_raise_no_false_alarms(values):
     def draw(rng):
@@ -71,6 +113,23 @@ def test_bound_of_the_gaussian_mechanism_holds_and_is_not_idle(size):
     above, mean = share_above(truth, normal_scores(shift, size), worlds=300)
     assert above <= allowed(0.95, 300)
     assert mean > (0.7 if size == 64 else 2.0)
+
+
+@pytest.mark.parametrize("size", [32, 64, 1000])
+@pytest.mark.parametrize("delta", [0.0, 0.01])
+def test_bound_of_randomised_response_holds_for_few_trials(size, delta):
+    above, _ = share_above(1.0, randomised_response(1.0, size), worlds=300, delta=delta)
+    assert above <= allowed(0.95, 300)
+
+
+def test_two_rates_pay_for_both_readings_of_a_threshold():
+    """1 - TPR and 1 - FPR have the ends of TPR and FPR: each of two rates may be wrong half the time."""
+    inside, outside = np.arange(100) < 90, np.arange(100) < 20  # of 100 members 90 are called, of others 20
+    member = np.repeat([True, False], 100)
+    bound = epsilon_lower_bound(np.r_[inside, outside], member, delta=0.0)
+    tpr = stats.beta.ppf(0.025, 90, 11)
+    fpr = stats.beta.ppf(0.975, 21, 80)
+    assert bound == pytest.approx(max(np.log(tpr / fpr), np.log((1 - fpr) / (1 - tpr))))
 
 
 @pytest.mark.parametrize("epsilon", [0.5, 2.0])

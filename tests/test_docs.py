@@ -7,6 +7,9 @@ import sys
 
 import numpy as np
 
+from mia_jax.attacks import catalogue
+from mia_jax.config import AttacksConfig
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 
@@ -20,6 +23,22 @@ def test_own_model_page_runs_and_the_attack_succeeds():
     exec(compile(python_blocks("docs/own_model.md"), "own_model.md", "exec"), names)
     assert names["scores"].shape == (24, 60)
     assert names["metrics"].auc(names["scores"], names["drawn"].member) > 0.6
+
+
+def test_own_scores_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(python_blocks("docs/own_scores.md"), "own_scores.md", "exec"), names)
+    assert [row["attack"] for row in names["inputs"].results] == list(names["config"].attacks.names)
+    assert (tmp_path / "signals.npz").exists()
+    assert names["inputs"].results[1]["auc_low"] > 0.5
+
+
+def test_own_scores_page_lists_every_attack_with_what_it_needs():
+    page = (ROOT / "docs" / "own_scores.md").read_text()
+    for one in catalogue(AttacksConfig()).values():
+        needs = ", ".join(f"`{name}`" for name in sorted(one.needs))
+        assert f"| `{one.name}`<br>{one.title} | {needs} | {one.threat_model} | {one.source} |" in page
 
 
 def test_readme_code_runs():

@@ -239,3 +239,77 @@ def test_attacks_without_in_references_need_fewer_models():
 def test_shares_too_small_for_any_number_of_models_are_refused(name):
     with pytest.raises(ConfigError, match=r"on a side; choose another train_size\.$"):
         check_references(design(name, 4, 10), 100_000)
+
+
+# Canaries
+
+
+def with_canaries(name="fixed_size", num_models=64, train_size=20, pool_size=40, num_canaries=30, seed=0):
+    return draw(jax.random.key(seed), design(name, num_models, train_size), pool_size, num_canaries)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_canaries_change_nothing_of_the_records_of_the_pool(name):
+    plain, planted = with_canaries(name, num_canaries=0), with_canaries(name)
+    before = draw(jax.random.key(0), design(name, 64, 20), 40)
+    for one, other in zip(plain, before, strict=True):
+        assert one.tobytes() == other.tobytes()
+    assert planted.member[:, :40].tobytes() == plain.member.tobytes()
+    assert planted.member.shape == (64, 70)
+    np.testing.assert_array_equal(planted.twin, plain.twin)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_lists_of_members_have_room_for_every_canary(name):
+    membership, config = with_canaries(name), design(name, 64, 20)
+    assert membership.indices.shape == membership.mask.shape == (64, longest(config, 40) + 30)
+    assert longest(config, 40, 30) == longest(config, 40) + 30
+    assert not membership.mask.all()
+    for member, indices, mask in zip(*membership[:3], strict=True):
+        assert sorted(indices[mask]) == np.flatnonzero(member).tolist()
+    every = np.concatenate([membership.member[:, :40], np.ones((64, 30), bool)], axis=1)
+    padded_indices(every, longest(config, 40, 30))
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_every_canary_is_a_fair_coin_in_every_model(name):
+    coins = with_canaries(name, num_models=400).member[:, 40:]
+    assert abs(coins.mean() - 0.5) < 4 * 0.5 / np.sqrt(400 * 30)
+    assert (abs(coins.mean(axis=0) - 0.5) < 4 * 0.5 / np.sqrt(400)).all()
+    assert (abs(coins.mean(axis=1) - 0.5) < 4.5 * 0.5 / np.sqrt(30)).all()
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_coins_are_independent_of_records_of_each_other_and_of_other_models(name):
+    """Correlations over 2,000 models of every coin with every column, and with the next models' coins."""
+    member = with_canaries(name, num_models=2000, pool_size=40, num_canaries=20).member.astype(float)
+    centred = (member - member.mean(axis=0)) / member.std(axis=0)
+    coins = centred[:, 40:]
+    most = 5 / np.sqrt(2000)
+    assert abs(coins.T @ centred[:, :40] / 2000).max() < most
+    assert abs(np.triu(coins.T @ coins / 2000, 1)).max() < most
+    # A model's twin is the next one, or the one before.
+    assert abs(coins[::2].T @ coins[1::2] / 1000).max() < 5 / np.sqrt(1000)
+    assert abs(coins[1:-1:2].T @ coins[2::2] / 999).max() < 5 / np.sqrt(999)
+    assert abs((coins[::2] * coins[1::2]).mean()) < 5 / np.sqrt(1000 * 20)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_more_models_keep_the_canaries_of_those_that_were_there(name):
+    for before, after in zip(with_canaries(name), with_canaries(name, num_models=80), strict=True):
+        assert after[:64].tobytes() == before.tobytes()
+
+
+def test_seeds_draw_other_coins():
+    one, other = (with_canaries(seed=seed).member[:, 40:] for seed in (0, 1))
+    assert 0.4 < (one != other).mean() < 0.6
+
+
+def test_coins_are_not_of_the_bits_that_draw_the_records():
+    """Folding in 0, 1, … is what splitting does; `draw` must stay away from such keys."""
+    root = jax.random.key(0)
+    coins = with_canaries(num_models=4).member[:, 40:]
+    for number in range(8):
+        keys = [jax.random.fold_in(jax.random.fold_in(root, model), number) for model in range(4)]
+        near = np.stack([jax.random.bernoulli(key, 0.5, (30,)) for key in keys])
+        assert (near != coins).any(axis=1).all()

@@ -2,6 +2,7 @@
 
 Sums over references are products with the [K, K] matrix that says who is whose reference, in
 float64: exact leave-one-out without one pass per target, and nothing is subtracted from a total.
+Medians of references are read off one sort per record, not one per target.
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ from mia_jax.types import Array
 from mia_jax.validation import as_mask
 
 Mode = Literal["online", "offline"]
-Variance = Literal["per_example", "global"]
+Variance = Literal["per_example", "global", "auto"]
+Centre = Literal["mean", "median"]
 
 SOURCE = "Carlini et al., Membership Inference Attacks From First Principles, IEEE S&P 2022"
+
+FEWEST = 32
+"""References on a side from which on "auto" trusts a record's own variance; Carlini et al. do from 64 models on."""
 
 FLOOR = 1e-6
 """Smallest standard deviation, relative to the pooled one."""
@@ -46,45 +51,71 @@ class Moments(NamedTuple):
     residual: np.ndarray
 
 
+class Gaussian(NamedTuple):
+    """What is fitted to the references on one side: centre [K, N]; sigma [K, N], or [K, 1] where global."""
+
+    centre: np.ndarray
+    sigma: np.ndarray
+
+
 def lira(
     logit: Array,
     member: Array,
     *,
     mode: Mode = "online",
     variance: Variance = "per_example",
+    fewest: int = FEWEST,
+    centre: Centre = "mean",
     exclude: Array | None = None,
     valid: Array | None = None,
     missing: Literal["raise", "nan"] = "raise",
 ) -> np.ndarray:
     """Likelihood-ratio scores, float64 [K, N]; larger = more likely a member.
 
-    logit: float [K, N], the scaled logit. member: bool [K, N]. Each model in turn is the target and
-    all others its references, less those that `exclude` [K, K] marks in its row; models that are
-    not `valid` [K] are no references and get NaN.
+    logit: float [K, N], the scaled logit, or [K, N, Q] of Q queries of every record, each with its own
+    Gaussians; their scores are averaged. member: bool [K, N]. Each model in turn is the target and all
+    others its references, less those that `exclude` [K, K] marks in its row; models that are not
+    `valid` [K] are no references and get NaN.
 
     online: log N(phi; mu_in, sigma_in) - log N(phi; mu_out, sigma_out). offline: (phi - mu_out) /
-    sigma_out. sigma has ddof 0 and is the record's own ("per_example") or that of the residuals
-    around each record's mean, pooled over records, IN and OUT apart ("global"); it is floored at
-    1e-6 of the global one. Fewer than two references on a needed side: ValueError naming the record,
-    or NaN there with missing="nan". Carlini et al. 2022, algorithm 1 and section VI.
+    sigma_out. mu is the references' mean, or their median with centre="median". sigma is about the
+    mean, whatever the centre, with ddof 0: the record's own ("per_example") or that of the residuals
+    around each record's mean, pooled over records, IN and OUT apart ("global"); it is floored at 1e-6
+    of the global one. "auto" takes the record's own where the target has at least `fewest` references
+    on every needed side of that record and the global one elsewhere, for both densities alike: a ratio
+    of one kind to the other would tell from which side the target is missing. The other variances do
+    not read `fewest`.
+
+    Fewer than two references on a needed side: ValueError naming the record, or NaN there with
+    missing="nan". Carlini et al. 2022, algorithm 1 and section VI.
     """
     check_choice("mode", mode, ("online", "offline"))
-    check_choice("variance", variance, ("per_example", "global"))
+    check_choice("variance", variance, ("per_example", "global", "auto"))
+    check_choice("centre", centre, ("mean", "median"))
     check_choice("missing", missing, ("raise", "nan"))
-    allowed, usable = references(len(np.asarray(logit)), exclude, valid)
-    phi = check_signal("logit", logit, usable)
-    held = as_mask("member", member, phi.shape)
-    out = moments(phi, ~held, allowed)
-    sides = [("out", out)]
-    if mode == "online":
-        sides.append(("in", moments(phi, held, allowed)))
-    short = np.zeros(phi.shape, bool)
-    for name, side in sides:
-        short |= _too_few(name, side, usable, missing)
-    if mode == "offline":
-        scores = (phi - out.mean) / deviation(out, variance)
-    else:
-        scores = _log_density(phi, sides[1][1], variance) - _log_density(phi, out, variance)
+    if fewest < 2:
+        raise ValueError(f"fewest is {fewest}: it must be at least 2, or a variance is of one reference.")
+    asked = queries("logit", logit)
+    shape = asked[0][1].shape
+    allowed, usable = references(shape[0], exclude, valid)
+    held = as_mask("member", member, shape)
+    sides = [~held] if mode == "offline" else [~held, held]
+    counts = [reference_count(side, allowed) for side in sides]
+    short = np.zeros(shape, bool)
+    for name, count in zip(("OUT", "IN"), counts, strict=False):
+        short |= _too_few(name, count, usable, missing)
+    enough = np.min(counts, axis=0) >= fewest
+
+    def fit(phi: np.ndarray) -> list[Gaussian]:
+        around, fitted = middle(phi), []
+        for side, count in zip(sides, counts, strict=True):
+            found = moments(phi, side, allowed, count, around)
+            at = found.mean if centre == "mean" else medians(phi, side, allowed)
+            fitted.append(Gaussian(at, deviation(found, variance, enough)))
+        return fitted
+
+    signals = (check_signal(name, values, usable) for name, values in asked)
+    scores = sum((_score(phi, *fit(phi)) for phi in signals), np.zeros(shape)) / len(asked)
     scores[short | ~usable[:, None]] = np.nan
     return scores
 
@@ -92,69 +123,153 @@ def lira(
 def attacks(config: AttacksConfig) -> tuple[Attack, ...]:
     """LiRA's choices of `--attacks`."""
     return (
-        _attack("lira_online", "LiRA, online, a variance per record", "online", "per_example"),
-        _attack("lira_online_global", "LiRA, online, one variance", "online", "global"),
-        _attack("lira_offline", "LiRA, offline, a variance per record", "offline", "per_example"),
-        _attack("lira_offline_global", "LiRA, offline, one variance", "offline", "global"),
+        _attack(config, "lira_online", "LiRA, online, a variance per record", "online", "per_example"),
+        _attack(config, "lira_online_global", "LiRA, online, one variance", "online", "global"),
+        _attack(config, "lira_online_auto", "LiRA, online, variance by references", "online", "auto"),
+        _attack(config, "lira_online_queries", "LiRA, online, queries averaged", "online", "auto", True),
+        _attack(config, "lira_offline", "LiRA, offline, a variance per record", "offline", "per_example"),
+        _attack(config, "lira_offline_global", "LiRA, offline, one variance", "offline", "global"),
+        _attack(config, "lira_offline_auto", "LiRA, offline, variance by references", "offline", "auto"),
+        _attack(config, "lira_offline_queries", "LiRA, offline, queries averaged", "offline", "auto", True),
     )
 
 
-def _attack(name: AttackName, title: str, mode: Mode, variance: Variance) -> Attack:
+def _attack(
+    config: AttacksConfig, name: AttackName, title: str, mode: Mode, variance: Variance, queried: bool = False
+) -> Attack:
     """One of LiRA's variants."""
 
     def score(seen: Observations) -> np.ndarray:
-        assert seen.scaled_logit is not None
+        logit = seen.query_scaled_logit if queried else seen.scaled_logit
+        assert logit is not None
         return lira(
-            seen.scaled_logit,
+            logit,
             seen.member,
             mode=mode,
             variance=variance,
+            fewest=config.lira_fewest,
+            centre=config.lira_centre,
             exclude=seen.exclude,
             valid=seen.valid,
             missing="nan",
         )
 
     holds, sides = (WITH_BOTH, BOTH_SIDES) if mode == "online" else (WITH_OUT, ONLY_OUT)
-    return Attack(name, title, f"{QUERY}, {holds}.", SOURCE, sides, frozenset({"scaled_logit"}), score)
+    sees = f"{QUERY} and for changed versions of it" if queried else QUERY
+    needs = frozenset({"query_scaled_logit" if queried else "scaled_logit"})
+    return Attack(name, title, f"{sees}, {holds}.", SOURCE, sides, needs, score)
 
 
-def moments(phi: np.ndarray, side: np.ndarray, allowed: np.ndarray) -> Moments:
-    """Moments of the references for every target. phi: [K, N]. side: bool [K, N]. allowed: bool [K, K]."""
+def queries(name: str, values: Array) -> list[tuple[str, np.ndarray]]:
+    """The queries of a signal [K, N] or [K, N, Q], each [K, N] with its name for errors. Raises ValueError."""
+    signal = np.asarray(values)
+    if signal.ndim == 2:
+        return [(name, signal)]
+    if signal.ndim != 3 or signal.shape[2] == 0:
+        raise ValueError(
+            f"{name} has shape {signal.shape}: it must be [K, N], or [K, N, Q] with at least one query."
+        )
+    return [(f"{name}[:, :, {query}]", signal[:, :, query]) for query in range(signal.shape[2])]
+
+
+def reference_count(side: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """How many references every target has on one side: [K, N]. side: bool [K, N]. allowed: bool [K, K]."""
+    return allowed.astype(np.float64) @ side.astype(np.float64)
+
+
+def middle(phi: np.ndarray) -> np.ndarray:
+    """The (upper) median over all models of every record: [N], around which nothing large is left to cancel."""
+    return np.sort(np.ascontiguousarray(phi.T), axis=1)[:, len(phi) // 2]
+
+
+def moments(
+    phi: np.ndarray,
+    side: np.ndarray,
+    allowed: np.ndarray,
+    count: np.ndarray | None = None,
+    around: np.ndarray | None = None,
+) -> Moments:
+    """Moments of the references for every target. phi: [K, N]. side: bool [K, N]. allowed: bool [K, K].
+
+    count, around: `reference_count` and `middle` of these arrays, where they are known already.
+    """
     weights = allowed.astype(np.float64)
-    # Around each record's median nothing large is left to cancel.
-    centre = np.median(phi, axis=0)
-    shifted = np.where(side, phi - centre, 0.0)
-    count = weights @ side.astype(np.float64)
+    count = reference_count(side, allowed) if count is None else count
+    around = middle(phi) if around is None else around
+    shifted = (phi - around) * side
     safe = np.maximum(count, 1.0)
     mean = (weights @ shifted) / safe
     residual = np.maximum(weights @ shifted**2 - safe * mean**2, 0.0)
-    return Moments(count, mean + centre, residual)
+    return Moments(count, mean + around, residual)
 
 
-def deviation(side: Moments, variance: Variance) -> np.ndarray:
-    """The references' standard deviation with its floor: [K, N], or [K, 1] where global."""
+def medians(phi: np.ndarray, side: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """Median of the references for every target: [K, N], NaN where there are none; arguments as `moments`.
+
+    The models on this side are sorted once for each record. A target's median is then the entry at
+    its place among those left when the few that are not its references are skipped.
+    """
+    somebodys = np.asarray(allowed.any(axis=0))
+    listed = side & somebodys[:, None]
+    values = np.ascontiguousarray(np.where(listed, phi, np.inf).T)
+    order = np.argsort(values, axis=1)
+    ordered = np.take_along_axis(values, order, axis=1)
+    rank = np.empty(order.shape, np.int32)
+    np.put_along_axis(rank, order, np.arange(len(phi), dtype=np.int32)[None, :], axis=1)
+    rank = np.where(listed, rank.T, np.int32(len(phi)))  # beyond all places: nothing to skip
+    total = listed.sum(axis=0, dtype=np.int32)
+    found = np.empty(phi.shape)
+    for target, row in enumerate(allowed):
+        skipped = np.sort(rank[somebodys & ~row], axis=0)
+        count = total - (skipped < len(phi)).sum(axis=0, dtype=np.int32)
+        found[target] = 0.5 * sum(_entry(ordered, place, skipped) for place in ((count - 1) // 2, count // 2))
+        found[target, count == 0] = np.nan
+    return found
+
+
+def deviation(side: Moments, variance: Variance, enough: np.ndarray) -> np.ndarray:
+    """The references' standard deviation with its floor: [K, N], or [K, 1] where global.
+
+    enough: bool [K, N], where "auto" takes the record's own.
+    """
     counted = side.count >= 2
     total = np.where(counted, side.residual, 0.0).sum(axis=1, keepdims=True)
     number = np.where(counted, side.count, 0.0).sum(axis=1, keepdims=True)
     pooled = np.sqrt(total / np.maximum(number, 1.0))
     floor = np.maximum(FLOOR * pooled, TINY)
-    own = pooled if variance == "global" else np.sqrt(side.residual / np.maximum(side.count, 1.0))
-    return np.maximum(own, floor)
+    if variance == "global":
+        return np.maximum(pooled, floor)
+    own = np.sqrt(side.residual / np.maximum(side.count, 1.0))
+    return np.maximum(np.where(enough, own, pooled) if variance == "auto" else own, floor)
 
 
-def _log_density(phi: np.ndarray, side: Moments, variance: Variance) -> np.ndarray:
-    """log N(phi; mean, sigma) up to the constant that both sides share."""
-    sigma = deviation(side, variance)
-    return -np.log(sigma) - 0.5 * ((phi - side.mean) / sigma) ** 2
+def _entry(ordered: np.ndarray, place: np.ndarray, skipped: np.ndarray) -> np.ndarray:
+    """Of sorted entries [N, K] the one at `place` [N] once those at `skipped` [S, N], rising, are left out."""
+    at = place.copy()
+    for passed in skipped:
+        at += passed <= at
+    return ordered[np.arange(len(ordered)), np.minimum(at, ordered.shape[1] - 1)]
 
 
-def _too_few(name: str, side: Moments, usable: np.ndarray, missing: str) -> np.ndarray:
+def _score(phi: np.ndarray, out: Gaussian, inside: Gaussian | None = None) -> np.ndarray:
+    """The offline score, or the online one where there is an IN side too."""
+    if inside is None:
+        return (phi - out.centre) / out.sigma
+    return _log_density(phi, inside) - _log_density(phi, out)
+
+
+def _log_density(phi: np.ndarray, fitted: Gaussian) -> np.ndarray:
+    """log N(phi; centre, sigma) up to the constant that both sides share."""
+    return -np.log(fitted.sigma) - 0.5 * ((phi - fitted.centre) / fitted.sigma) ** 2
+
+
+def _too_few(name: str, count: np.ndarray, usable: np.ndarray, missing: str) -> np.ndarray:
     """Where a valid target has fewer than two references on this side: bool [K, N], or ValueError."""
-    short = (side.count < 2) & usable[:, None]
+    short = (count < 2) & usable[:, None]
     if missing == "raise" and short.any():
         k, n = (int(i) for i in np.argwhere(short)[0])
         raise ValueError(
-            f"record {n} has {int(side.count[k, n])} reference models on the {name.upper()} side when model {k} is "
+            f"record {n} has {int(count[k, n])} reference models on the {name} side when model {k} is "
             'the target: at least 2 are needed; train more models, or pass missing="nan".'
         )
     return short

@@ -10,11 +10,34 @@ from typing import Literal, get_args
 import numpy as np
 
 from mia_jax.attacks.base import NO_SIDE, QUERY, Attack, Observations
+from mia_jax.attacks.recorded import recorded_score
 from mia_jax.config import AttacksConfig
 from mia_jax.types import Array
 from mia_jax.validation import as_mask
 
 Metric = Literal["correctness", "confidence", "loss", "entropy", "modified_entropy"]
+
+SOURCE = (
+    "Song & Mittal, Systematic Evaluation of Privacy Risks of Machine Learning Models, USENIX Security 2021"
+)
+
+METRICS: dict[Metric, str] = {
+    "correctness": "Correctness",
+    "confidence": "Confidence",
+    "loss": "Loss",
+    "entropy": "Entropy",
+    "modified_entropy": "Modified entropy",
+}
+"""What each metric is called in a title."""
+
+SIGNALS: dict[Metric, str] = {
+    "correctness": "correct",
+    "confidence": "log_prob",
+    "loss": "scaled_logit",
+    "entropy": "entropy",
+    "modified_entropy": "modified_entropy",
+}
+"""The field of `Observations` that each metric is read from."""
 
 SMALLEST = 1e-30
 """Probabilities below this count as this, as in Song & Mittal's own code."""
@@ -34,7 +57,7 @@ def metric_scores(probs: Array, labels: Array, metric: Metric) -> np.ndarray:
     if metric not in get_args(Metric):
         raise ValueError(f"metric is {metric!r}: it must be one of {', '.join(map(repr, get_args(Metric)))}.")
     probs = np.asarray(probs, np.float64)
-    labels = _labels("labels", labels, probs.shape[:-1], probs.shape[-1])
+    labels = check_labels("labels", labels, probs.shape[:-1], probs.shape[-1])
     _check_probabilities(probs)
     of_label = np.take_along_axis(probs, labels[..., None], axis=-1)[..., 0]
     if metric == "correctness":
@@ -69,7 +92,7 @@ def class_thresholds(
     for mine, inside, outside in _by_class(
         shadow_scores, shadow_labels, shadow_member, target_scores, target_labels, num_classes
     ):
-        decisions[mine] = np.asarray(target_scores)[mine] >= _threshold(inside, outside)
+        decisions[mine] = np.asarray(target_scores)[mine] >= best_threshold(inside, outside)
     return decisions
 
 
@@ -92,44 +115,99 @@ def privacy_risk_score(
     2021, section 5.
     """
     risk = np.zeros(np.shape(target_scores))
-    for name, scores in (("shadow_scores", shadow_scores), ("target_scores", target_scores)):
-        if np.max(scores, initial=0.0) > 0:
-            raise ValueError(f"{name} holds {np.max(scores)}: logarithmic bins need scores of at most 0.")
+    check_signs("shadow_scores", shadow_scores)
+    check_signs("target_scores", target_scores)
     for mine, inside, outside in _by_class(
         shadow_scores, shadow_labels, shadow_member, target_scores, target_labels, num_classes
     ):
-        inside, outside, own = (
-            np.maximum(-np.asarray(values, np.float64), SMALLEST_BINNED)
-            for values in (inside, outside, np.asarray(target_scores)[mine])
-        )
-        both = np.r_[inside, outside]
-        edges = np.geomspace(both.min(), both.max(), num_bins + 1)[1:-1]
-        share_in, share_out = (_shares(values, edges, num_bins) for values in (inside, outside))
-        total = share_in + share_out
-        bins = np.where(total > 0, share_in / np.where(total > 0, total, 1.0), 0.5)
-        risk[mine] = bins[np.searchsorted(edges, own, side="right")]
+        risk[mine] = risk_in_bins(np.asarray(target_scores)[mine], inside, outside, num_bins)
     return risk
 
 
 def attacks(config: AttacksConfig) -> tuple[Attack, ...]:
     """The choices of `--attacks` that put one threshold on one number."""
+    return tuple(_attack(metric) for metric in METRICS)
 
-    def loss(seen: Observations) -> np.ndarray:
-        # Read from the scaled logit, which orders records as the loss does and does not saturate.
-        assert seen.scaled_logit is not None
-        phi = np.asarray(seen.scaled_logit, np.float64)
-        return phi if seen.valid is None else np.where(np.asarray(seen.valid, bool)[:, None], phi, np.nan)
 
-    return (
-        Attack(
-            "loss",
-            "Loss threshold",
-            f"{QUERY}, and nothing else: one threshold for all records.",
-            "Yeom et al., Privacy Risk in Machine Learning, CSF 2018",
-            NO_SIDE,
-            frozenset({"scaled_logit"}),
-            loss,
-        ),
+def observed_scores(seen: Observations, metric: Metric) -> np.ndarray:
+    """A metric's scores from what was recorded, float64 [K, N]; larger = more likely a member.
+
+    Where numbers near 1 would round together, another with the same order stands in: the scaled logit
+    for the loss, the log-probability for the confidence. NaN for models that are not valid.
+    """
+    recorded = {
+        "correctness": seen.correct,
+        "confidence": seen.log_prob,
+        "loss": seen.scaled_logit,
+        "entropy": seen.entropy,
+        "modified_entropy": seen.modified_entropy,
+    }[metric]
+    assert recorded is not None
+    sign = -1.0 if metric in ("entropy", "modified_entropy") else 1.0
+    return recorded_score(SIGNALS[metric], recorded, seen.member, seen.valid, sign)
+
+
+def best_threshold(inside: np.ndarray, outside: np.ndarray) -> float:
+    """Of the scores of members [I] and of non-members [J] the first with the best balanced accuracy.
+
+    "score >= threshold is a member" is judged at every score. Where several are equally good the first
+    counts, members' scores before non-members'.
+    """
+    ranked_in, ranked_out = np.sort(inside), np.sort(outside)
+    # Rising needles are found several times faster than those in the order given.
+    candidates = np.unique(np.r_[ranked_in, ranked_out])
+    called_in = inside.size - np.searchsorted(ranked_in, candidates, side="left")
+    spared_out = np.searchsorted(ranked_out, candidates, side="left")
+    # In whole numbers: two thresholds that are equally good tie exactly.
+    right = called_in * outside.size + spared_out * inside.size
+    best = candidates[right == right.max()]
+    if best.size == 1:
+        return float(best[0])
+    values = np.r_[inside, outside]
+    return float(values[np.argmax(np.isin(values, best))])
+
+
+def risk_in_bins(own: np.ndarray, inside: np.ndarray, outside: np.ndarray, num_bins: int = 5) -> np.ndarray:
+    """The members' share of the bin of every own score [...], bins of members' and non-members' scores."""
+    inside, outside, own = (np.maximum(-values, SMALLEST_BINNED) for values in (inside, outside, own))
+    low, high = min(inside.min(), outside.min()), max(inside.max(), outside.max())
+    edges = np.geomspace(low, high, num_bins + 1)[1:-1]
+    share_in, share_out = (_shares(values, edges, num_bins) for values in (inside, outside))
+    total = share_in + share_out
+    bins = np.where(total > 0, share_in / np.where(total > 0, total, 1.0), 0.5)
+    return bins[np.searchsorted(edges, own, side="right")]
+
+
+def check_signs(name: str, scores: Array) -> None:
+    """Refuse scores above 0, which have no logarithmic bin (ValueError)."""
+    if np.max(scores, initial=0.0) > 0:
+        raise ValueError(f"{name} holds {np.max(scores)}: logarithmic bins need scores of at most 0.")
+
+
+def check_labels(name: str, labels: Array, shape: tuple[int, ...], num_classes: int) -> np.ndarray:
+    """Labels int of `shape` in [0, C). Raises ValueError naming the first that is not."""
+    labels = np.asarray(labels)
+    if labels.shape != shape or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"{name} is {labels.dtype} of shape {labels.shape}: it must be integers of shape {shape}."
+        )
+    odd = np.argwhere((labels < 0) | (labels >= num_classes))
+    if odd.size:
+        where = tuple(int(i) for i in odd[0])
+        raise ValueError(f"{name}{list(where)} is {labels[where]}: labels lie in 0 to {num_classes - 1}.")
+    return labels.astype(np.int64)
+
+
+def _attack(metric: Metric) -> Attack:
+    """One threshold on one metric for all records."""
+    return Attack(
+        metric,
+        f"{METRICS[metric]} threshold",
+        f"{QUERY}, and nothing else: one threshold for all records.",
+        "Yeom et al., Privacy Risk in Machine Learning, CSF 2018" if metric == "loss" else SOURCE,
+        NO_SIDE,
+        frozenset({SIGNALS[metric]}),
+        lambda seen: observed_scores(seen, metric),
     )
 
 
@@ -143,8 +221,8 @@ def _by_class(
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """For each class of the target: its records' places, shadow members' and non-members' scores."""
     shadow = np.asarray(shadow_scores, np.float64)
-    shadow_y = _labels("shadow_labels", shadow_labels, shadow.shape, num_classes)
-    target_y = _labels("target_labels", target_labels, np.shape(target_scores), num_classes)
+    shadow_y = check_labels("shadow_labels", shadow_labels, shadow.shape, num_classes)
+    target_y = check_labels("target_labels", target_labels, np.shape(target_scores), num_classes)
     held = as_mask("shadow_member", shadow_member, shadow.shape)
     for name, values in (("shadow_scores", shadow), ("target_scores", np.asarray(target_scores))):
         if np.isnan(values).any():
@@ -163,15 +241,6 @@ def _by_class(
     return found
 
 
-def _threshold(inside: np.ndarray, outside: np.ndarray) -> float:
-    """The first of the scores with the best balanced accuracy."""
-    values = np.r_[inside, outside]
-    called_in = inside.size - np.searchsorted(np.sort(inside), values, side="left")
-    spared_out = np.searchsorted(np.sort(outside), values, side="left")
-    # In whole numbers: two thresholds that are equally good tie exactly.
-    return float(values[np.argmax(called_in * outside.size + spared_out * inside.size)])
-
-
 def _shares(values: np.ndarray, edges: np.ndarray, num_bins: int) -> np.ndarray:
     """The share of `values` in each bin between `edges`, outer bins open."""
     return np.bincount(np.searchsorted(edges, values, side="right"), minlength=num_bins) / values.size
@@ -180,20 +249,6 @@ def _shares(values: np.ndarray, edges: np.ndarray, num_bins: int) -> np.ndarray:
 def _log(probability: np.ndarray) -> np.ndarray:
     """The logarithm, of a smallest probability at least."""
     return np.log(np.maximum(probability, SMALLEST))
-
-
-def _labels(name: str, labels: Array, shape: tuple[int, ...], num_classes: int) -> np.ndarray:
-    """Labels int of `shape` in [0, C). Raises ValueError naming the first that is not."""
-    labels = np.asarray(labels)
-    if labels.shape != shape or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            f"{name} is {labels.dtype} of shape {labels.shape}: it must be integers of shape {shape}."
-        )
-    odd = np.argwhere((labels < 0) | (labels >= num_classes))
-    if odd.size:
-        where = tuple(int(i) for i in odd[0])
-        raise ValueError(f"{name}{list(where)} is {labels[where]}: labels lie in 0 to {num_classes - 1}.")
-    return labels.astype(np.int64)
 
 
 def _check_probabilities(probs: np.ndarray) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from mia_jax.config import ConfigError, DataConfig
+from mia_jax.config import CanariesConfig, ConfigError, DataConfig
 from mia_jax.data import embedded, npz, parts, synthetic, tfds
 from mia_jax.data.source import Source
 from mia_jax.types import Dataset
@@ -33,15 +33,18 @@ _LOADERS: Mapping[str, Callable[[DataConfig, str], Source]] = {
 }
 
 
-def load(config: DataConfig) -> Dataset:
+def load(config: DataConfig, canaries: CanariesConfig | None = None) -> Dataset:
     """The pool, population and test records of `config.source`, as NumPy arrays.
+
+    canaries: records planted behind the pool's own N, the last M = `num_canaries` of its N + M; how
+    they were made is in `facts["canaries"]`. None, or a count of 0: none, and all is as without.
 
     Records are float32 features [N, ...], int32 token ids [N, L], or `Ragged` of either where the
     source has lengths. The same config gives the same bytes; `facts["fingerprint"]` tells when the
     source, or what fell into which part, has changed.
 
     Raises `ConfigError`, one sentence, for an unknown source, arrays that cannot be used, and sizes
-    that do not fit.
+    or numbers of canaries that do not fit.
     """
     prefix, _, rest = config.source.partition(":")
     loader = _LOADERS.get(prefix)
@@ -50,4 +53,4 @@ def load(config: DataConfig) -> Dataset:
             f'config.data.source is {config.source!r}: it must be "digits", "npz:PATH", "tfds:NAME", '
             '"synthetic:gaussian" or "synthetic:markov".'
         )
-    return parts.dataset(loader(config, rest), config)
+    return parts.dataset(loader(config, rest), config, canaries)

@@ -12,19 +12,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mia_jax.config import ConfigError, DataConfig
+from mia_jax.config import CanariesConfig, ConfigError, DataConfig
+from mia_jax.data import canaries
 from mia_jax.data.source import Source, Table, source_error, valid_steps
+from mia_jax.data.tables import joined, new_rows, take
 from mia_jax.types import Dataset, Ragged, Records
 
 _BLOCK = 1 << 20  # numbers taken to float64 at a time: a large pool is never copied whole
 
 
 class Parts(NamedTuple):
-    """Three disjoint tables."""
+    """Disjoint tables; that of the canaries may be empty."""
 
     pool: Table
     population: Table
     test: Table
+    canaries: Table
 
 
 class Moments(NamedTuple):
@@ -35,8 +38,11 @@ class Moments(NamedTuple):
     what: str
 
 
-def dataset(source: Source, config: DataConfig) -> Dataset:
+def dataset(source: Source, config: DataConfig, planted: CanariesConfig | None = None) -> Dataset:
     """The `Dataset` of `source`: distinct records, parted by config.seed, standardised if asked.
+
+    planted: canaries, which stand behind the pool's own N records and equal no other record. The pool
+    and the population are the same with and without them, and so is their standardisation.
 
     num_classes is one more than the largest label of the whole source, and vocabulary_size one more
     than its largest token id (or what the source declares, if that is more): neither depends on what
@@ -44,10 +50,14 @@ def dataset(source: Source, config: DataConfig) -> Dataset:
 
     Raises `ConfigError` where the sizes do not fit or the labels make no classes.
     """
+    planted = planted or CanariesConfig()
     tables = [source.train] if source.test is None else [source.train, source.test]
     present, num_classes = _classes(tables, config)
     train, test, counts = distinct(source.train, source.test)
-    parts = divide(train, test, config)
+    vocabulary_size = _vocabulary_size(source, tables)
+    parts = divide(train, test, config, planted.count if planted.kind == "mislabelled" else 0)
+    made = canaries.plant(planted, config, *parts, num_classes=num_classes, vocabulary_size=vocabulary_size)
+    parts = parts._replace(canaries=made)
     facts: dict[str, Any] = {
         "source": config.source,
         "kind": "tokens" if source.tokens else "features",
@@ -61,19 +71,23 @@ def dataset(source: Source, config: DataConfig) -> Dataset:
         "num_classes": num_classes,
         "labels_absent": _absent(present, num_classes),
         "labels_absent_from_pool": _absent(parts.pool.y, num_classes),
-        "vocabulary_size": _vocabulary_size(source, tables),
+        "vocabulary_size": vocabulary_size,
         "standardized": "no",
         "fingerprint": fingerprint(parts),
         **source.facts,
     }
+    if planted.count:
+        facts["canaries"] = canaries.account(planted)
     if not source.tokens and config.standardize:
         moments = pool_moments(parts.pool)
         facts["standardized"] = moments.what
         parts = Parts(*(standardized(part, moments) for part in parts))
     elif not source.tokens:
         parts = Parts(*(part._replace(values=part.values.astype(np.float32)) for part in parts))
-    pool, population, test_records = map(_records, parts)
-    return Dataset(pool, population, test_records, num_classes, facts["vocabulary_size"], facts)
+    pool, population, test_records = map(
+        _records, (joined(parts.pool, parts.canaries), parts.population, parts.test)
+    )
+    return Dataset(pool, population, test_records, num_classes, vocabulary_size, facts, planted.count)
 
 
 def distinct(train: Table, test: Table | None) -> tuple[Table, Table | None, dict[str, int]]:
@@ -83,13 +97,13 @@ def distinct(train: Table, test: Table | None) -> tuple[Table, Table | None, dic
     the labels: a model that has seen one has seen the other. The first is kept.
     """
     first_label: dict[bytes, int] = {}
-    rows, contradicting = _new_rows(train, first_label)
+    rows, contradicting = new_rows(train, first_label)
     in_train, in_test = len(train.y) - len(rows), 0
-    train = _take(train, rows)
+    train = take(train, rows)
     if test is not None:
-        rows, more = _new_rows(test, first_label)
+        rows, more = new_rows(test, first_label)
         in_test, contradicting = len(test.y) - len(rows), contradicting + more
-        test = _take(test, rows)
+        test = take(test, rows)
     counts = {
         "duplicates_dropped": in_train + in_test,
         "duplicates_dropped_from_test": in_test,
@@ -98,20 +112,23 @@ def distinct(train: Table, test: Table | None) -> tuple[Table, Table | None, dic
     return train, test, counts
 
 
-def divide(train: Table, test: Table | None, config: DataConfig) -> Parts:
+def divide(train: Table, test: Table | None, config: DataConfig, reserved: int = 0) -> Parts:
     """Pool, population and test, drawn without replacement by config.seed.
 
     Pool and population come from `train`; so does test where the source has no `test` of its own.
     The pool does not change with the other two sizes, and a larger one holds every smaller one.
+    reserved: how many records of `train` become canaries; they are the same whatever the sizes.
 
     Raises `ConfigError` that names the sizes and what there is.
     """
     rng = np.random.default_rng(config.seed)
     order = rng.permutation(len(train.y))
-    drawn, at_least = config.pool_size + config.population_size, max(config.test_size, 1)
+    # Canaries are the last of the order, so that they are the same whatever the sizes.
+    drawn, last = config.pool_size + config.population_size, len(order) - reserved
+    at_least = max(config.test_size, 1)
     wanted = f"config.data.pool_size {config.pool_size} + population_size {config.population_size}"
     if test is None:
-        test, rest, needed = train, order[drawn:], drawn + at_least
+        test, rest, needed = train, order[drawn:last], drawn + at_least
         wanted += f" + test_size {config.test_size} (at least 1)"
     else:
         rest, needed = rng.permutation(len(test.y)), drawn
@@ -120,6 +137,12 @@ def divide(train: Table, test: Table | None, config: DataConfig) -> Parts:
             f"{wanted} is {needed}: {config.source!r} has {len(train.y)} distinct records to draw them from; "
             "lower the sizes or bring more records."
         )
+    if needed > last:
+        raise ConfigError(
+            f"config.canaries.count is {reserved}: {config.source!r} has {len(order) - needed} distinct records to "
+            "mislabel that are in no other part; lower it or the sizes in config.data, or set "
+            'config.canaries.kind to "out_of_distribution".'
+        )
     if at_least > len(rest):
         raise ConfigError(
             f"config.data.test_size is {config.test_size}: the test split of {config.source!r} has "
@@ -127,7 +150,12 @@ def divide(train: Table, test: Table | None, config: DataConfig) -> Parts:
             "bring more records."
         )
     pool, population = order[: config.pool_size], order[config.pool_size : drawn]
-    return Parts(_take(train, pool), _take(train, population), _take(test, rest[: config.test_size or None]))
+    return Parts(
+        take(train, pool),
+        take(train, population),
+        take(test, rest[: config.test_size or None]),
+        take(train, order[last:]),
+    )
 
 
 def pool_moments(pool: Table) -> Moments:
@@ -162,7 +190,7 @@ def standardized(part: Table, moments: Moments) -> Table:
 
 
 def fingerprint(parts: Parts) -> str:
-    """SHA-256, in hex, of the records of every part, before they are standardised.
+    """SHA-256, in hex, of the records of every part that is not empty, before they are standardised.
 
     It covers dtypes, shapes and order: a changed byte in a file, another seed or size changes it;
     another NumPy's rounding does not.
@@ -170,7 +198,7 @@ def fingerprint(parts: Parts) -> str:
     digest = hashlib.sha256()
     for name, part in zip(Parts._fields, parts, strict=True):
         for field, array in zip(Table._fields, part, strict=True):
-            if array is not None:
+            if array is not None and len(part.y):
                 digest.update(f"{name} {field} {array.dtype.str} {array.shape};".encode())
                 digest.update(np.ascontiguousarray(array).data.cast("B"))
     return digest.hexdigest()
@@ -199,35 +227,6 @@ def _vocabulary_size(source: Source, tables: list[Table]) -> int:
 def _absent(labels: np.ndarray, num_classes: int) -> list[int]:
     """The classes that do not occur among `labels`."""
     return np.setdiff1d(np.arange(num_classes), labels).tolist()
-
-
-def _new_rows(table: Table, first_label: dict[bytes, int]) -> tuple[np.ndarray, int]:
-    """Rows whose record is not in `first_label` (where it is put), and how many others contradict it."""
-    rows, contradicting = [], 0
-    for row, (digest, label) in enumerate(zip(_digests(table), table.y.tolist(), strict=True)):
-        if digest not in first_label:
-            first_label[digest] = label
-            rows.append(row)
-        elif first_label[digest] != label:
-            contradicting += 1
-    return np.asarray(rows, np.intp), contradicting
-
-
-def _digests(table: Table) -> Iterator[bytes]:
-    """128 bits for every record, equal for equal records only (but for odds of N**2 / 2**129)."""
-    values = np.ascontiguousarray(table.values)
-    content, width = values.data.cast("B"), values[0].nbytes
-    step = width // values.shape[1]
-    sizes = np.full(len(values), width) if table.length is None else table.length * step
-    for row, size in enumerate(sizes.tolist()):
-        start = row * width
-        yield hashlib.blake2b(content[start : start + size], digest_size=16).digest()
-
-
-def _take(table: Table, rows: np.ndarray) -> Table:
-    """These rows of a table."""
-    length = None if table.length is None else table.length[rows]
-    return Table(table.values[rows], length, table.y[rows])
 
 
 def _blocks(values: np.ndarray) -> Iterator[slice]:

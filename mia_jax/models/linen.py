@@ -12,8 +12,11 @@ from mia_jax.models.base import Model
 from mia_jax.types import Array, Inputs, Key, Ragged
 
 
-def as_model(module: nn.Module) -> Model:
-    """The `Model` of a module with `__call__(x, train)` -> [C] and `embed(x, train)` -> [E]."""
+def as_model(module: nn.Module, *, sequential: bool = False) -> Model:
+    """The `Model` of a module with `__call__(x, train)` -> [C] and `embed(x, train)` -> [E].
+
+    sequential: it has `every_step(x)` -> [L, C] too.
+    """
 
     def init(key: Key, x: Inputs) -> Any:
         return module.init(key, x, False)["params"]
@@ -25,7 +28,10 @@ def as_model(module: nn.Module) -> Model:
     def embed(params: Any, x: Inputs) -> jax.Array:
         return jnp.asarray(module.apply({"params": params}, x, False, method="embed"))
 
-    return Model(init, apply, embed)
+    def steps(params: Any, x: Inputs) -> jax.Array:
+        return jnp.asarray(module.apply({"params": params}, x, method="every_step"))
+
+    return Model(init, apply, embed, steps=steps if sequential else None)
 
 
 class Reader(nn.Module):

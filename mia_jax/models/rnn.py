@@ -132,12 +132,20 @@ class _Recurrent(nn.Module):
 
     def embed(self, x: Inputs, train: bool) -> Array:
         """The last layer's output at the last valid step [hidden]."""
+        return self._outputs(x, train)[1]
+
+    def every_step(self, x: Inputs) -> Array:
+        """Logits after every step [L, C]; those after a ragged record's last step repeat it."""
+        return self.head(self._outputs(x, False)[0])
+
+    def _outputs(self, x: Inputs, train: bool) -> tuple[Array, Array]:
+        """The last layer's outputs at every step [L, hidden] and at the last valid one [hidden]."""
         outputs, length = self.reader(x)
         last = outputs[0]
         for layer in self.recurrent:
             outputs, last = layer(outputs, length)
             outputs, last = (self.drop(part, deterministic=not train) for part in (outputs, last))
-        return last
+        return outputs, last
 
     def __call__(self, x: Inputs, train: bool) -> Array:
         """Logits [C]."""
@@ -159,6 +167,8 @@ def recurrent(
 
     A record [L, ...] is read along its first axis, or cut into `steps`; token ids
     (vocabulary_size > 0) are embedded; ragged records are read out at their own last step.
-    Dropout follows every layer.
+    Dropout follows every layer. The model's `steps` applies the read-out to the top layer's output at
+    every step; after a ragged record's end the last valid one repeats.
     """
-    return as_model(_Recurrent(cell, hidden, layers, num_classes, dropout, vocabulary_size, embedding, steps))
+    module = _Recurrent(cell, hidden, layers, num_classes, dropout, vocabulary_size, embedding, steps)
+    return as_model(module, sequential=True)

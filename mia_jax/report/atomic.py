@@ -30,3 +30,17 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
 def write_text(path: pathlib.Path, content: str) -> None:
     """`write_bytes` of UTF-8 text; line ends are kept as they are."""
     write_bytes(path, content.encode("utf-8"))
+
+
+def remove(path: pathlib.Path) -> None:
+    """Removes a file, if it is there. Raises `StoreError` where it cannot."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise unusable("remove", str(path), error.strerror or str(error)) from None
+
+
+def remove_folder(path: pathlib.Path) -> None:
+    """Removes a folder, if it is there and empty."""
+    if path.is_dir() and not any(path.iterdir()):
+        path.rmdir()

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mia_jax.report.formatting import bounds, interval_name, listed, percent, rate, with_interval
+from mia_jax.report.formatting import (
+    bounds,
+    interval_name,
+    listed,
+    p_value,
+    percent,
+    rate,
+    with_interval,
+)
 from mia_jax.report.inputs import ReportInputs, Row, finite, tpr_key
 
 
@@ -22,22 +30,44 @@ def differences(inputs: ReportInputs, top: Row) -> str:
     return f"Under “{title}”, {'; '.join(sentences)}." if sentences else ""
 
 
+def more_exposed(inputs: ReportInputs, row: Row) -> str | None:
+    """The family that a comparison finds the more exposed; None where it cannot tell.
+
+    The p-value adjusted for all comparisons decides where there is one, else the interval.
+    """
+    low, high = bounds(row, "")
+    adjusted = finite(row.get("p_holm"))
+    if low is None or high is None or low <= 0 <= high:
+        return None
+    if adjusted is not None and adjusted > inputs.alpha:
+        return None
+    return row["family_a"] if low > 0 else row["family_b"]
+
+
 def _difference(inputs: ReportInputs, row: Row, sign: int, family: str, other: str) -> str:
-    """One difference as a clause that says whether its interval contains 0."""
+    """One difference as a clause that says whether it counts."""
     ends = [None if end is None else sign * end for end in bounds(row, "")]
     value = sign * row["difference"]
     if ends[0] is None or ends[1] is None:
         return f"{family} and {other} differ in AUC by {value:+.3f} (no interval)"
     low, high = sorted(end for end in ends if end is not None)
     within = f"{interval_name(inputs.confidence)} {low:+.3f} to {high:+.3f}"
+    adjusted = finite(row.get("p_holm"))
+    holm = "" if adjusted is None else f"; Holm-adjusted {p_value(adjusted)}"
     if low <= 0 <= high:
         return (
             f"{family} and {other} cannot be told apart: AUC difference {value:+.3f} "
-            f"({within}, which contains 0)"
+            f"({within}, which contains 0{holm})"
+        )
+    if more_exposed(inputs, row) is None:
+        return (
+            f"{family} and {other} cannot be told apart once all {len(inputs.comparisons)} comparisons are "
+            f"taken together: AUC difference {value:+.3f} ({within}, which by itself excludes 0{holm})"
         )
     more = "more" if value > 0 else "less"
     return (
-        f"{family} is {more} exposed than {other}: AUC difference {value:+.3f} ({within}, which excludes 0)"
+        f"{family} is {more} exposed than {other}: AUC difference {value:+.3f} "
+        f"({within}, which excludes 0{holm})"
     )
 
 
@@ -46,17 +76,17 @@ def agreement(inputs: ReportInputs) -> str:
     rows = [row for row in inputs.comparisons if None not in bounds(row, "")]
     if len(rows) < 2 or len({frozenset((row["family_a"], row["family_b"])) for row in rows}) > 1:
         return ""
-    first, second = rows[0]["family_a"], rows[0]["family_b"]
-    ahead = {first: 0, second: 0}
+    ahead = {rows[0]["family_a"]: 0, rows[0]["family_b"]: 0}
     for row in rows:
-        low, high = bounds(row, "")
-        if low is not None and low > 0:
-            ahead[row["family_a"]] += 1
-        elif high is not None and high < 0:
-            ahead[row["family_b"]] += 1
+        if (family := more_exposed(inputs, row)) is not None:
+            ahead[family] += 1
     unclear = len(rows) - sum(ahead.values())
     if unclear == len(rows):
-        return f"None of the {len(rows)} attacks tells the exposure of {first} from that of {second}."
+        first, second = ahead
+        together = ", taken together," if any(finite(row.get("p_holm")) is not None for row in rows) else ""
+        return (
+            f"None of the {len(rows)} attacks{together} tells the exposure of {first} from that of {second}."
+        )
     votes = [f"{family} the more exposed under {count}" for family, count in ahead.items() if count]
     votes += [f"no distinguishable difference under {unclear}"] if unclear else []
     return f"Attack by attack, the comparison finds {listed(votes)} of the {len(rows)} attacks."
@@ -73,7 +103,7 @@ def strict_leak(inputs: ReportInputs, rows: Sequence[Row]) -> str:
     return (
         f"At single thresholds, {len(above)} of {len(pairs)} true-positive rates do lie above guessing. The "
         f"clearest, picked after the fact: at {rate(fpr)} false positives, “{inputs.titles[row['attack']]}” "
-        f"identifies {some} of the members of {row['family']}. Among so many rates some lie above by chance; "
+        f"identifies {some} of the members{inputs.of(row['family'])}. Among so many rates some lie above by chance; "
         "this should be confirmed."
     )
 

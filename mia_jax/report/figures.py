@@ -12,8 +12,11 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from mia_jax.report import atomic, layout, marks
+from mia_jax.report.claims import value_name
 from mia_jax.report.formatting import number, rate
 from mia_jax.report.inputs import Curve, Histogram, Pair, Row, finite, tpr_key
+from mia_jax.report.selection import SHOWN as MANY
+from mia_jax.report.selection import SHOWN_GROUPS, by_auc
 
 
 def roc(
@@ -90,34 +93,62 @@ def exposure_by_attack(
 ) -> Figure:
     """AUC of every attack and family with its interval and, beside it, the TPR at `fpr`."""
     looks, attacks = layout.looks(families or _names(results, "family")), _names(results, "attack")
+    many = len(attacks) > MANY
+    if many:
+        attacks = _names(by_auc(results), "attack")
     columns = [("auc", "AUC (0.5 is guessing)", 0.5)]
     if fpr is not None:
         columns.append((tpr_key(fpr), f"True-positive rate at {rate(fpr)} false positives", fpr))
-    step = 0.13 * len(looks) + 0.12
+    apart = 0.09 if many else 0.13
+    step = apart * len(looks) + 0.12
     with matplotlib.rc_context(layout.STYLE):
-        height = 0.75 + step * len(attacks)
-        figure = Figure(figsize=(layout.WIDTH, height))
-        edges = {"left": 0.285, "right": 0.98, "top": 1 - 0.27 / height, "bottom": 0.42 / height}
-        panels = figure.add_gridspec(1, len(columns), wspace=0.08, **edges).subplots(
-            sharey=True, squeeze=False
-        )
+        figure, panels = layout.rows([len(attacks) * step], len(columns), left=0.285, header=0.2 * many)
         for axes, (key, label, guess) in zip(panels[0], columns, strict=True):
             axes.axvline(guess, color=layout.GREY, linewidth=0.7, linestyle=":")
             for row in results:
-                shift = (list(looks).index(row["family"]) - (len(looks) - 1) / 2) * 0.13 / step
-                marks.whisker(axes, row, key, attacks.index(row["attack"]) + shift, looks[row["family"]])
+                if row["attack"] in attacks:
+                    shift = (list(looks).index(row["family"]) - (len(looks) - 1) / 2) * apart / step
+                    marks.whisker(axes, row, key, attacks.index(row["attack"]) + shift, looks[row["family"]])
             axes.set_xlabel(label)
-            axes.grid(axis="x", color="#e3e3e3", linewidth=0.5)
-            axes.set_axisbelow(True)
             axes.margins(x=0.04)
             axes.locator_params(axis="x", nbins=7)
-        names = [layout.wrapped(_title(attack, titles)) for attack in attacks]
-        panels[0, 0].set_yticks(range(len(attacks)), names, size=7)
-        panels[0, 0].set_ylim(len(attacks) - 0.5, -0.5)
-        for axes in panels[0]:
-            axes.tick_params(axis="y", length=0)
+            axes.tick_params(axis="x", labeltop=many)
+        marks.named_rows(panels[0], [layout.wrapped(_title(attack, titles)) for attack in attacks])
         if fpr is not None:
-            panels[0, 1].xaxis.set_major_formatter(lambda value, _: rate(round(value, 6)))
+            panels[0][1].xaxis.set_major_formatter(lambda value, _: rate(round(value, 6)))
+        layout.legend(figure, looks)
+    return figure
+
+
+def exposure_by_group(
+    slices: Sequence[Row],
+    *,
+    families: Sequence[str] = (),
+    whole: Mapping[str, float | None] | None = None,
+) -> Figure:
+    """AUC with its interval in every group of records, a panel per kind of group, the AUC axis shared.
+
+    slices: rows of one attack. whole: each family's AUC over all records, as a dashed guide.
+    """
+    looks, kinds = layout.looks(families or _names(slices, "family")), _names(slices, "slice")
+    groups = {kind: _group_names([row for row in slices if row["slice"] == kind]) for kind in kinds}
+    step = 0.11 * len(looks) + 0.1
+    with matplotlib.rc_context(layout.STYLE):
+        figure, panels = layout.rows([len(names) * step for names in groups.values()], 1, left=0.2)
+        for axes, (kind, names) in zip((line[0] for line in panels), groups.items(), strict=True):
+            axes.set_title(kind.replace("_", " "), loc="left")
+            axes.axvline(0.5, color=layout.GREY, linewidth=0.7, linestyle=":")
+            for family, look in looks.items():
+                if (guide := finite((whole or {}).get(family))) is not None:
+                    axes.axvline(guide, color=look.colour, linewidth=0.7, linestyle=(0, (4, 3)), alpha=0.8)
+            for row in slices:
+                if row["slice"] == kind and str(row["value"]) in names:
+                    shift = (list(looks).index(row["family"]) - (len(looks) - 1) / 2) * 0.11 / step
+                    place = names.index(str(row["value"])) + shift
+                    marks.whisker(axes, row, "auc", place, looks[row["family"]])
+            axes.margins(x=0.04)
+            marks.named_rows([axes], [layout.wrapped(value_name(name)) for name in names])
+        panels[-1][0].set_xlabel("AUC within the group (0.5 is guessing)")
         layout.legend(figure, looks)
     return figure
 
@@ -150,6 +181,13 @@ def exposure_over_training(
         figure.supxlabel("Epoch", size=7.5)
         layout.legend(figure, looks)
     return figure
+
+
+def _group_names(rows: Sequence[Row]) -> list[str]:
+    """The groups of one kind that are drawn: numbers in their order, names as they come."""
+    kept = list(dict.fromkeys(str(row["value"]) for row in by_auc(rows)))[:SHOWN_GROUPS]
+    names = [name for name in dict.fromkeys(str(row["value"]) for row in rows) if name in kept]
+    return sorted(names, key=int) if all(name.isdecimal() for name in names) else names
 
 
 def to_svg(figure: Figure, name: str) -> str:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mia_jax.report import comparison, notices
+from mia_jax.report import certainty, claims, comparison, notices
 from mia_jax.report.formatting import (
-    bounds,
     chosen_out_of,
-    counted,
     interval,
     interval_name,
     listed,
     measured_out_of,
     number,
     percent,
-    rate,
     with_interval,
 )
 from mia_jax.report.inputs import ReportInputs, Row, finite, last_rows, tpr_key
@@ -37,21 +33,22 @@ def findings(inputs: ReportInputs) -> Findings:
     rows = [row for row in last_rows(inputs.results) if finite(row.get("auc")) is not None]
     if not rows:
         found = ["No attack gave a usable result, so nothing can be said about exposure."]
-    elif any(_tells(row) for row in rows):
+    elif any(certainty.tells(row) for row in rows):
         found = _found(inputs, rows)
     else:
         found = _nothing_found(inputs, rows)
-    return Findings(found, _sure(inputs, rows), _meaning(inputs, rows), notices.notices(inputs))
+    found += [*claims.slices(inputs), *claims.audits(inputs)]
+    return Findings(found, certainty.sure(inputs, rows), _meaning(inputs, rows), notices.notices(inputs))
 
 
 def _found(inputs: ReportInputs, rows: Sequence[Row]) -> list[str]:
     """The strongest attack, then the other families, then their differences."""
-    top = max((row for row in rows if _tells(row)), key=lambda row: row["auc"])
+    top = max((row for row in rows if certainty.tells(row)), key=lambda row: row["auc"])
     count, where = len({row["attack"] for row in rows}), f"“{inputs.titles[top['attack']]}”"
     subject = f"The strongest of the {count} attacks, {where}," if count > 1 else f"The attack {where}"
     paragraphs = [
-        f"Members of the training set could be told from non-members. {subject} reached an AUC of "
-        f"{with_interval(top, 'auc', inputs.confidence)} on {top['family']}; "
+        f"{_opening(inputs, rows)} {subject} reached an AUC of "
+        f"{with_interval(top, 'auc', inputs.confidence)}{inputs.of(top['family'], 'on')}; "
         "0.5 is guessing, 1 is certainty. "
         f"{_accused(inputs, top, guessing=True)}"
     ]
@@ -62,6 +59,13 @@ def _found(inputs: ReportInputs, rows: Sequence[Row]) -> list[str]:
     paragraphs.append(f"{comparison.differences(inputs, top)} {comparison.agreement(inputs)}".strip())
     paragraphs.append(comparison.reversal(inputs, rows, top))
     return [paragraph for paragraph in paragraphs if paragraph]
+
+
+def _opening(inputs: ReportInputs, rows: Sequence[Row]) -> str:
+    """Whether members could be told, given how many attacks were tried."""
+    if certainty.by_chance(inputs, rows):
+        return "Whether members of the training set could be told from non-members is not certain."
+    return "Members of the training set could be told from non-members."
 
 
 def _accused(inputs: ReportInputs, row: Row, guessing: bool = False) -> str:
@@ -83,7 +87,7 @@ def _accused(inputs: ReportInputs, row: Row, guessing: bool = False) -> str:
 
 def _other_family(inputs: ReportInputs, block: Sequence[Row], several: bool) -> str:
     """What was found on a family that is not the most exposed."""
-    telling = [row for row in block if _tells(row)]
+    telling = [row for row in block if certainty.tells(row)]
     best = max(telling or block, key=lambda row: row["auc"])
     family, title = best["family"], inputs.titles[best["attack"]]
     auc = with_interval(best, "auc", inputs.confidence)
@@ -99,8 +103,8 @@ def _other_family(inputs: ReportInputs, block: Sequence[Row], several: bool) -> 
 def _nothing_found(inputs: ReportInputs, rows: Sequence[Row]) -> list[str]:
     """The sentences of a study in which no AUC is above guessing."""
     best = max(rows, key=lambda row: row["auc"])
-    where = f"“{inputs.titles[best['attack']]}” on {best['family']}"
-    pairs = _intervals(rows)
+    where = f"“{inputs.titles[best['attack']]}”{inputs.of(best['family'], 'on')}"
+    pairs = certainty.intervals(rows)
     if not pairs:
         return [
             f"The highest AUC is {number(best['auc'])}, of {where}; without intervals it cannot be said "
@@ -120,58 +124,12 @@ def _nothing_found(inputs: ReportInputs, rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _sure(inputs: ReportInputs, rows: Sequence[Row]) -> list[str]:
-    """What the intervals cover, and what they do not."""
-    if not rows:
-        return ["There is nothing to be sure of: see the notices."]
-    targets, records = (max(int(row.get(name) or 0) for row in rows) for name in ("targets", "records"))
-    sentences = [
-        f"The intervals ({rate(inputs.confidence)}) come from {counted(targets, 'target model')} and "
-        f"{counted(records, 'record')}; they allow for chance in both, as if other models and other records of the "
-        "same kind were drawn. Records gathered in another way may differ by more than they say."
-    ]
-    count = len({row["attack"] for row in rows})
-    if count > 1 and any(_tells(row) for row in rows):
-        sentences.append(
-            f"The strongest attack was picked among {count} after seeing their results. "
-            "Such a pick flatters: its AUC is somewhat too high on average, and neither its interval nor a "
-            "comparison of families under it corrects for that."
-        )
-    sentences += [_by_chance(inputs, rows), _unestimable(inputs, rows)]
-    return [sentence for sentence in sentences if sentence]
-
-
-def _by_chance(inputs: ReportInputs, rows: Sequence[Row]) -> str:
-    """A caution where so few intervals exclude 0.5 that chance could explain them."""
-    tested, telling = len(_intervals(rows)), sum(_tells(row) for row in rows)
-    expected = tested * (1 - inputs.confidence) / 2
-    if not 0 < telling <= max(1, math.ceil(expected)) or tested < 3:
-        return ""
-    lies = "lies" if telling == 1 else "lie"
-    return (
-        f"Only {telling} of {tested} intervals {lies} above 0.5. With so many intervals, one above 0.5 by "
-        f"chance alone would be no surprise (expected: {expected:.1f}), so this should be confirmed."
-    )
-
-
-def _unestimable(inputs: ReportInputs, rows: Sequence[Row]) -> str:
-    """Which TPRs had too few non-members behind them."""
-    absent = [f for f in inputs.fprs if any(finite(row.get(tpr_key(f))) is None for row in rows)]
-    if not absent:
-        return ""
-    return (
-        f"At {listed([rate(fpr) for fpr in absent])} false positives, some or all true-positive rates are "
-        "not estimable: fewer than one false positive was to be expected among the non-members, so no "
-        "number is given."
-    )
-
-
 def _meaning(inputs: ReportInputs, rows: Sequence[Row]) -> list[str]:
     """The generalisation gap beside the exposure, and how far the result reaches."""
     utility = {row["family"]: row for row in last_rows(inputs.utility)}
     gaps = {name: gap for name, row in utility.items() if (gap := finite(row.get("gap"))) is not None}
-    sentences = [f"{_gaps(utility, gaps)} {_confounding(rows, gaps)}".strip()]
-    if any(_tells(row) for row in rows):
+    sentences = [f"{_gaps(inputs, utility, gaps)} {_confounding(rows, gaps)}".strip()]
+    if any(certainty.tells(row) for row in rows):
         sentences.append(
             "Whoever holds what an attack needs (see “Who holds what”) learns this much about who was in the "
             "training set. This holds for models trained in this way on such records; other sizes, settings "
@@ -185,11 +143,11 @@ def _meaning(inputs: ReportInputs, rows: Sequence[Row]) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def _gaps(utility: dict[str, Row], gaps: dict[str, float]) -> str:
+def _gaps(inputs: ReportInputs, utility: dict[str, Row], gaps: dict[str, float]) -> str:
     """Train and test accuracy and their gap, one clause per family."""
     clauses = [
-        f"{percent(utility[name]['train_accuracy'])} and {percent(utility[name]['test_accuracy'])} for {name} "
-        f"(a generalisation gap of {100 * gap:.1f} points)"
+        f"{percent(utility[name]['train_accuracy'])} and {percent(utility[name]['test_accuracy'])}"
+        f"{inputs.of(name, 'for')} (a generalisation gap of {100 * gap:.1f} points)"
         for name, gap in gaps.items()
     ]
     return f"The accuracy on training and on unseen records is {listed(clauses)}." if clauses else ""
@@ -197,7 +155,7 @@ def _gaps(utility: dict[str, Row], gaps: dict[str, float]) -> str:
 
 def _confounding(rows: Sequence[Row], gaps: dict[str, float]) -> str:
     """Why exposure must be read beside the gap."""
-    telling = [row for row in rows if _tells(row) and row["family"] in gaps]
+    telling = [row for row in rows if certainty.tells(row) and row["family"] in gaps]
     if not telling:
         return ""
     if len(gaps) == 1:
@@ -215,15 +173,3 @@ def _confounding(rows: Sequence[Row], gaps: dict[str, float]) -> str:
         f"The family on which the strongest attack did best, {top}, does not have the largest gap: the gap "
         "alone does not explain the order of the families, though it still confounds their comparison."
     )
-
-
-def _tells(row: Row) -> bool:
-    """Whether the interval of a row's AUC lies above guessing."""
-    low, _ = bounds(row, "auc")
-    return low is not None and low > 0.5
-
-
-def _intervals(rows: Sequence[Row]) -> list[tuple[float, float]]:
-    """The AUC intervals that exist."""
-    pairs = [bounds(row, "auc") for row in rows]
-    return [(low, high) for low, high in pairs if low is not None and high is not None]

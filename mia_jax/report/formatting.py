@@ -10,10 +10,15 @@ from mia_jax.report.inputs import Row, finite
 NOT_ESTIMABLE = "not estimable: fewer than one expected false positive"
 
 
-def number(value: Any, digits: int = 3, absent: str = "n/e") -> str:
-    """A plain number, "0.764"; `absent` where there is none."""
+def number(value: Any, digits: int = 3, absent: str = "n/e", separator: str = "") -> str:
+    """A plain number, "0.764"; `absent` where there is none. separator: of thousands."""
     known = finite(value)
-    return absent if known is None else f"{known:.{digits}f}"
+    return absent if known is None else f"{known:{separator}.{digits}f}"
+
+
+def count(value: Any) -> str:
+    """A count with separators; "none" where there is none."""
+    return number(value, 0, "none", ",")
 
 
 def rate(value: float) -> str:
@@ -50,6 +55,22 @@ def bounds(row: Row, name: str) -> tuple[float | None, float | None]:
     """The low and high end of the interval of `name` in a row."""
     prefix = f"{name}_" if name else ""
     return finite(row.get(f"{prefix}low")), finite(row.get(f"{prefix}high"))
+
+
+def probability(value: Any, absent: str = "not estimable") -> str:
+    """A p-value in a table: "0.012", "< 0.001"."""
+    known = finite(value)
+    return "< 0.001" if known is not None and known < 0.001 else number(known, absent=absent)
+
+
+def p_value(value: float) -> str:
+    """A p-value in a sentence: "p = 0.012", "p < 0.001"."""
+    return f"p {probability(value)}" if value < 0.001 else f"p = {probability(value)}"
+
+
+def tiny(value: float) -> str:
+    """A chosen small number written out, 0.00001, down to a millionth of a millionth."""
+    return f"{value:.12f}".rstrip("0").rstrip(".") if value >= 1e-12 or value == 0 else f"{value:g}"
 
 
 def chosen_out_of(value: float) -> str:

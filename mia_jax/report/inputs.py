@@ -43,10 +43,22 @@ class ReportInputs:
     config: the resolved configuration, nested plain values. environment: versions, device, start.
     data_facts: what is known of the data. command: how to reproduce. utility: one row per (family,
     checkpoint). results: one row per (family, attack, checkpoint), with `tpr_at_fpr_{fpr:g}` for
-    each of config["report"]["fpr"]. An estimate has `_low` and `_high` beside it; None or NaN is a
-    value that could not be estimated. curves, histograms: of the last checkpoint. comparisons:
-    differences AUC_a - AUC_b of two families, of the last checkpoint. attacks: the card of each
-    attack. diverged: ids of the models kept out of the attacks. confidence: of every interval.
+    each of config["report"]["fpr"], perhaps with `advantage`, `ppv_at_fpr_{fpr:g}` at the share
+    config["report"]["prior"] of members, and `auc_p_holm`, that the AUC is not 0.5. An estimate has
+    `_low` and `_high` beside it; None or NaN is a value that could not be estimated. curves,
+    histograms: of the last checkpoint. comparisons: differences AUC_a - AUC_b of two families, of the
+    last checkpoint. attacks: the card of each attack. diverged: ids of the models kept out of the
+    attacks. confidence: of every interval.
+
+    A config without "training" says that the arrays are somebody's own and nothing was trained; utility
+    may be empty then, or lack `num_parameters`. What follows is empty where there is nothing of the kind.
+    skipped: family -> attack -> reason in words. slices: one row per (family, attack, slice, value) of
+    the last checkpoint. exposed: the most exposed records of each family, the first the most.
+    vulnerability: a row for every record of each family, written and not shown. audits: one row per
+    lower bound on epsilon, with its relation, ceiling and confidence; of each family and relation the
+    first is the one that counts, named before it was seen. notes: sentences to show beside the
+    notices. `p_holm`, of a comparison or a slice (that it differs from the rest): a p-value adjusted for
+    all of its table (Holm); None where there is none.
     """
 
     title: str
@@ -62,6 +74,12 @@ class ReportInputs:
     comparisons: Sequence[Row] = ()
     diverged: Mapping[str, Sequence[int]] = field(default_factory=dict)
     confidence: float = 0.95
+    skipped: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    slices: Sequence[Row] = ()
+    exposed: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    vulnerability: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    audits: Sequence[Row] = ()
+    notes: Sequence[str] = ()
 
     @property
     def families(self) -> list[str]:
@@ -78,9 +96,31 @@ class ReportInputs:
     @property
     def titles(self) -> dict[str, str]:
         """The title of each attack; its name where it has no card."""
-        return {
-            name: self.attacks[name].title if name in self.attacks else name for name in self.attack_names
-        }
+        return {name: self.title_of(name) for name in self.attack_names}
+
+    def title_of(self, attack: str) -> str:
+        """The title of an attack, also of one without a result; its name where it has no card."""
+        return self.attacks[attack].title if attack in self.attacks else attack
+
+    @property
+    def own(self) -> bool:
+        """Whether the arrays are somebody's own: nothing was trained."""
+        return "training" not in self.config
+
+    def of(self, family: str, preposition: str = "of") -> str:
+        """The words “ of lstm” for a sentence; none where the arrays are somebody's own and of one kind."""
+        return f" {preposition} {family}" if not self.own or len(self.families) > 1 else ""
+
+    @property
+    def at_last(self) -> str:
+        """The words “ at the last checkpoint” for a sentence; none where there is only one."""
+        several = len({row["checkpoint"] for row in self.results}) > 1
+        return " at the last checkpoint" if several else ""
+
+    @property
+    def alpha(self) -> float:
+        """How small an adjusted p-value must be to count: what is left of the confidence."""
+        return 1 - self.confidence
 
     @property
     def fprs(self) -> list[float]:
@@ -98,6 +138,11 @@ class ReportInputs:
 def tpr_key(fpr: float) -> str:
     """The name under which a result row holds its TPR at `fpr`."""
     return f"tpr_at_fpr_{fpr:g}"
+
+
+def ppv_key(fpr: float) -> str:
+    """The name under which a result row holds its positive predictive value at `fpr`."""
+    return f"ppv_at_fpr_{fpr:g}"
 
 
 def last_rows(rows: Sequence[Row]) -> list[Row]:

@@ -103,6 +103,31 @@ def grid(
     return figure, panels
 
 
+def rows(
+    heights: Sequence[float], columns: int, *, left: float, header: float = 0.0
+) -> tuple[Figure, list[list[Axes]]]:
+    """A figure of panels for lists of names, as high as their lists, below each other; heights in inches.
+
+    left: share of the width for the names. Panels of one line share their vertical axis, of one column the
+    horizontal one.
+    """
+    gap, above, below = 0.4, 0.27 + header + (0.2 if len(heights) > 1 else 0.0), 0.42
+    total = above + below + sum(heights) + gap * (len(heights) - 1) + 0.06
+    figure = Figure(figsize=(WIDTH, total))
+    panels = figure.add_gridspec(
+        len(heights),
+        columns,
+        left=left,
+        right=0.98,
+        top=1 - above / total,
+        bottom=below / total,
+        wspace=0.08,
+        hspace=gap / (sum(heights) / len(heights)),
+        height_ratios=heights,
+    ).subplots(sharex="col", sharey="row", squeeze=False)
+    return figure, [list(line) for line in panels]
+
+
 def same_limits(panels: Sequence[Axes]) -> None:
     """Give all panels the widest vertical limits among them."""
     limits = [axes.get_ylim() for axes in panels]

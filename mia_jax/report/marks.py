@@ -12,6 +12,9 @@ from mia_jax.report import layout
 from mia_jax.report.formatting import bounds, rate
 from mia_jax.report.inputs import Curve, Histogram, Pair, Row, finite
 
+BANDED = 9
+"""Rows above which every other one is shaded."""
+
 
 def log_log(axes: Axes, floor: float, guides: Sequence[float]) -> None:
     """The frame of a log-log ROC panel: limits, ticks in percent, guides and the diagonal."""
@@ -55,6 +58,18 @@ def densities(axes: Axes, histogram: Histogram, colour: str) -> None:
     axes.spines["left"].set_visible(False)
     axes.set_ylim(bottom=0)
     axes.margins(x=0)
+
+
+def named_rows(panels: Sequence[Axes], names: Sequence[str]) -> None:
+    """Names along the shared vertical axis, from the top; bands where there are many to follow by eye."""
+    panels[0].set_yticks(range(len(names)), names, size=7)
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    for axes in panels:
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color="#e3e3e3", linewidth=0.5)
+        axes.set_axisbelow(True)
+        for place in range(1, len(names), 2) if len(names) > BANDED else ():
+            axes.axhspan(place - 0.5, place + 0.5, color="#f4f5f6", linewidth=0, zorder=0)
 
 
 def whisker(axes: Axes, row: Row, key: str, at: float, look: layout.Look) -> None:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from mia_jax.report.formatting import bounds, counted, listed, number, with_interval
 from mia_jax.report.inputs import ReportInputs, Row, finite, last_rows
 
+MANY = 9
+"""Attacks that a sentence still names one by one."""
+
 
 def notices(inputs: ReportInputs) -> list[str]:
     """Diverged models, attacks without a result, AUCs below guessing and missing scores."""
@@ -28,7 +31,7 @@ def _diverged(family: str, ids: Sequence[int]) -> str:
 def _of_result(inputs: ReportInputs, row: Row) -> list[str]:
     """What is odd about one result."""
     sentences = []
-    on = f"“{inputs.titles[row['attack']]}” on {row['family']}"
+    on = f"“{inputs.titles[row['attack']]}”{inputs.of(row['family'], 'on')}"
     low, high = bounds(row, "auc")
     if finite(row.get("auc")) is None:
         sentences.append(f"{on} gave no usable result.")
@@ -47,8 +50,10 @@ def _of_result(inputs: ReportInputs, row: Row) -> list[str]:
 def _missing(inputs: ReportInputs) -> list[str]:
     """How many scores could not be computed, of all results in one sentence."""
     counts = [
-        f"{row['missing']:,} of “{inputs.titles[row['attack']]}” on {row['family']}"
+        f"{row['missing']:,} of “{inputs.titles[row['attack']]}”{inputs.of(row['family'], 'on')}"
         for row in last_rows(inputs.results)
         if row.get("missing")
     ]
+    if len(counts) > MANY:
+        counts = [*counts[:MANY], f"some of {len(counts) - MANY} more (see results.csv)"]
     return [f"Scores that could not be computed were left out: {listed(counts)}."] if counts else []

@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import pathlib
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from mia_jax.report import atomic, tables
-from mia_jax.report.inputs import Pair, ReportInputs, finite, last_rows
+from mia_jax.report.claims import whole_auc
+from mia_jax.report.inputs import Pair, ReportInputs, Row, finite, last_rows
+from mia_jax.report.selection import grouped_attack, strongest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def write_report(inputs: ReportInputs, directory: pathlib.Path) -> pathlib.Path:
-    """Write results.json, results.csv, utility.csv, figures/*.svg and *.png, and report.html; give the last's path.
+WRITTEN = (
+    "figures",
+    "vulnerability",
+    "report.html",
+    "results.json",
+    "results.csv",
+    "utility.csv",
+    "slices.csv",
+    "audit.csv",
+)
+"""What a report writes into a directory, some of it only where there is something to write."""
 
-    Everything is made in memory first, then each file appears whole or not at all: whatever fails,
-    no file is half written and older ones stay. Raises `StoreError` where the disk refuses.
+FIGURES = ("exposure_by_attack", "roc", "exposure_by_group", "exposure_over_training", "score_distributions")
+"""The figures, in the order of the page."""
+
+
+def write_report(inputs: ReportInputs, directory: pathlib.Path) -> pathlib.Path:
+    """Write `WRITTEN` and give the path of report.html.
+
+    results.json and results.csv always; utility.csv, slices.csv, audit.csv and vulnerability/FAMILY.csv
+    where they have rows; figures/*.svg and *.png. Page and figures are made in memory first, then each
+    file appears whole or not at all: whatever fails, no file is half written and older ones stay. At
+    last what an earlier report left and this one has nothing for is removed. Raises `StoreError` where
+    the disk refuses.
     """
     from mia_jax.report import figures, page
 
@@ -27,33 +49,99 @@ def write_report(inputs: ReportInputs, directory: pathlib.Path) -> pathlib.Path:
     (directory / "figures").mkdir(parents=True, exist_ok=True)
     tables.write_json(inputs.results, directory / "results.json")
     tables.write_csv(inputs.results, directory / "results.csv")
-    tables.write_csv(inputs.utility, directory / "utility.csv")
+    _write_tables(inputs, directory)
     for name in drawn:
         atomic.write_text(directory / "figures" / f"{name}.svg", svgs[name])
         atomic.write_bytes(directory / "figures" / f"{name}.png", pngs[name])
     atomic.write_text(directory / "report.html", text)
+    _remove_stale(inputs, list(drawn), directory)
     return directory / "report.html"
 
 
+def _write_tables(inputs: ReportInputs, directory: pathlib.Path) -> None:
+    """The tables that are there only where they have rows."""
+    for name, rows in _optional(inputs).items():
+        if rows:
+            tables.write_csv(rows, directory / name)
+    for family, rows in inputs.vulnerability.items():
+        (directory / "vulnerability").mkdir(exist_ok=True)
+        tables.write_csv(rows, directory / "vulnerability" / f"{family}.csv", digits=6)
+
+
+def _remove_stale(inputs: ReportInputs, drawn: Sequence[str], directory: pathlib.Path) -> None:
+    """Removes what an earlier report wrote into this directory and this one has nothing for."""
+    stale = [directory / name for name, rows in _optional(inputs).items() if not rows]
+    stale += [
+        directory / "figures" / f"{n}.{kind}" for n in FIGURES if n not in drawn for kind in ("svg", "png")
+    ]
+    current = {f"{family}.csv" for family in inputs.vulnerability}
+    stale += [file for file in directory.glob("vulnerability/*.csv") if file.name not in current]
+    for file in stale:
+        atomic.remove(file)
+    if not current:
+        atomic.remove_folder(directory / "vulnerability")
+
+
+def _optional(inputs: ReportInputs) -> dict[str, Sequence[Row]]:
+    """The tables that may be empty, by file name."""
+    return {"utility.csv": inputs.utility, "slices.csv": inputs.slices, "audit.csv": inputs.audits}
+
+
 def draw(inputs: ReportInputs) -> dict[str, Figure]:
-    """The figures of a report by name, in the order of the page; those without data are left out."""
+    """The figures of a report by name, in the order of `FIGURES`; those without data are left out.
+
+    Where attacks are many, all but exposure_by_attack show those of `selection.strongest`.
+    """
     from mia_jax.report import figures
 
     last, families, titles = last_rows(inputs.results), inputs.families, inputs.titles
+    chosen = strongest(inputs)
+    curves = _of_attacks(inputs.curves, chosen)
+    histograms = _of_attacks(inputs.histograms, chosen)
     drawn = {}
     if any(finite(row.get("auc")) is not None for row in last):
         drawn["exposure_by_attack"] = figures.exposure_by_attack(
             last, families=families, titles=titles, fpr=inputs.headline_fpr
         )
-    if inputs.curves:
+    if curves:
         auc: dict[Pair, float | None] = {(row["family"], row["attack"]): row.get("auc") for row in last}
-        drawn["roc"] = figures.roc(inputs.curves, families=families, titles=titles, fpr=inputs.fprs, auc=auc)
-    if len(last) < len(inputs.results):
+        drawn["roc"] = figures.roc(curves, families=families, titles=titles, fpr=inputs.fprs, auc=auc)
+    if (grouped := _groups(inputs)) is not None:
+        drawn["exposure_by_group"] = grouped
+    if training := _over_training(inputs, chosen):
         drawn["exposure_over_training"] = figures.exposure_over_training(
-            inputs.results, inputs.utility, families=families, titles=titles
+            training, inputs.utility, families=families, titles=titles
         )
-    if inputs.histograms:
+    if histograms:
         drawn["score_distributions"] = figures.score_distributions(
-            inputs.histograms, families=families, titles=titles
+            histograms, families=families, titles=titles
         )
     return drawn
+
+
+def _of_attacks(pairs: Mapping[Pair, Any], chosen: Sequence[str]) -> dict[Pair, Any]:
+    """What there is of these attacks, in their order."""
+    ordered = sorted((pair for pair in pairs if pair[1] in chosen), key=lambda pair: chosen.index(pair[1]))
+    return {pair: pairs[pair] for pair in ordered}
+
+
+def _over_training(inputs: ReportInputs, chosen: Sequence[str]) -> list[Row]:
+    """The results of these attacks that were run at several checkpoints."""
+    rows = [row for row in inputs.results if row["attack"] in chosen]
+    seen: dict[str, set[int]] = {}
+    for row in rows:
+        seen.setdefault(row["attack"], set()).add(row["checkpoint"])
+    return [row for row in rows if len(seen[row["attack"]]) > 1]
+
+
+def _groups(inputs: ReportInputs) -> Figure | None:
+    """The figure of groups of records under the strongest attack that has any."""
+    from mia_jax.report import figures
+
+    rows = [row for row in inputs.slices if finite(row.get("auc")) is not None]
+    if not rows:
+        return None
+    attack = grouped_attack(inputs)
+    rows = [row for row in rows if row["attack"] == attack]
+    whole = {family: whole_auc(inputs, family, attack) for family in inputs.families}
+    return figures.exposure_by_group(rows, families=inputs.families, whole=whole)

@@ -2,6 +2,7 @@
 
 from mia_jax.training.hyper import Hyper as Hyper
 from mia_jax.training.hyper import hyper_of as hyper_of
+from mia_jax.training.observe import Probe as Probe
 from mia_jax.training.segment import TrainState as TrainState
 from mia_jax.training.segment import cross_entropy as cross_entropy
 from mia_jax.training.shadow import Observed as Observed

@@ -15,17 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from mia_jax import signals
 from mia_jax.config import TrainingConfig
 from mia_jax.keys import Roots, per_model
 from mia_jax.models.base import Model
 from mia_jax.parallel import MODELS, WHOLE, model_mesh, over_models, place
 from mia_jax.training.hyper import Hyper, hyper_of
+from mia_jax.training.observe import Probe, observe, probe, record_keys
 from mia_jax.training.segment import OneModel, Recipe, TrainState, advance, initialise, last_seen
-from mia_jax.types import Array, Dataset, Inputs, Membership, Params, Records, Signals
-
-RECORDS_AT_ONCE = 256
-"""Records whose signals one model computes side by side; bounds the memory of recording."""
+from mia_jax.types import Array, Dataset, Inputs, Key, Membership, Params, Records, Signals
 
 CHUNK_ON_CPU = 16
 """Models of a unit on a CPU: enough to keep a few cores busy, few enough to lose little."""
@@ -48,7 +45,8 @@ class Observed(NamedTuple):
 
     pool: Signals [M, N]. population: Signals [M, Z]. test: Signals [M, …]. last_seen: int32 [M, N],
     the step a record was last trained on, -1 for never. logits: {"pool": [M, N, C], "population":
-    [M, Z, C]} where asked for, else empty.
+    [M, Z, C]} where asked for, else empty. probed: what the probes measured of the pool, by name,
+    [M, N, …].
     """
 
     pool: Signals
@@ -56,6 +54,7 @@ class Observed(NamedTuple):
     test: Signals
     last_seen: Array
     logits: dict[str, Array]
+    probed: dict[str, Array]
 
 
 class Segment(NamedTuple):
@@ -118,10 +117,13 @@ class Programs(NamedTuple):
     observe_logits: Callable[..., Any]
 
 
-def compile_programs(recipe: Recipe, mesh: Mesh, models_together: int) -> Programs:
+def compile_programs(
+    recipe: Recipe, mesh: Mesh, models_together: int, probes: Sequence[Probe] = ()
+) -> Programs:
     """Jit the per-model functions, mapped over a chunk and spread over the mesh's devices.
 
-    Compilation happens at the first call; its time does not depend on the number of models.
+    Compilation happens at the first call; its time does not depend on the number of models. Without
+    probes there is nothing of them in any program.
     """
 
     def mapped(function: Callable[..., Any], *per_model_args: Any) -> Any:
@@ -138,34 +140,31 @@ def compile_programs(recipe: Recipe, mesh: Mesh, models_together: int) -> Progra
         return mapped(lambda state, one: advance(recipe, state, one, pool, start, stop), states, ones)
 
     def look(
-        states: TrainState, ones: OneModel, parts: tuple[Records, ...], epoch: Array, *, logits: bool
-    ) -> tuple[tuple[Signals, ...], Array, tuple[Array, ...]]:
+        states: TrainState,
+        ones: OneModel,
+        parts: tuple[Records, ...],
+        epoch: Array,
+        keys: Key | None,
+        *,
+        logits: bool,
+    ) -> tuple[tuple[Signals, ...], Array, tuple[Array, ...], dict[str, Array]]:
+        wanted = [one for one in probes if logits or not one.with_logits]
+
         def one_model(params: Params, one: OneModel) -> Any:
             seen = last_seen(recipe, one, parts[0].y.shape[0], epoch)
             said = tuple(observe(recipe.model, params, part, logits=logits) for part in parts)
-            return tuple(s for s, _ in said), seen, tuple(z for _, z in said[:2] if z is not None)
+            kept = tuple(z for _, z in said[:2] if z is not None)
+            return tuple(s for s, _ in said), seen, kept, probe(wanted, params, parts[0], keys)
 
         return mapped(one_model, states.params, ones)
 
-    look_specs = (MODELS, MODELS, WHOLE, WHOLE)
+    look_specs = (MODELS, MODELS, WHOLE, WHOLE, WHOLE)
     return Programs(
         over_models(init, mesh, (MODELS, WHOLE)),
         over_models(move, mesh, (MODELS, MODELS, WHOLE, WHOLE, WHOLE), donate=(0,)),
         over_models(lambda *args: look(*args, logits=False), mesh, look_specs),
         over_models(lambda *args: look(*args, logits=True), mesh, look_specs),
     )
-
-
-def observe(model: Model, params: Params, records: Records, *, logits: bool) -> tuple[Signals, Array | None]:
-    """What one model says of records: Signals [N], and logits [N, C] where asked for."""
-
-    def one_record(record: Records) -> tuple[Signals, Array | None]:
-        out = model.apply(params, record.x)
-        return signals.from_logits(out, record.y), out if logits else None
-
-    if records.y.shape[0] <= RECORDS_AT_ONCE:
-        return jax.vmap(one_record)(records)
-    return jax.lax.map(one_record, records, batch_size=RECORDS_AT_ONCE)
 
 
 def train_shadow_models(
@@ -177,6 +176,7 @@ def train_shadow_models(
     keys: Roots,
     *,
     logits_at: tuple[int, ...] = (),
+    probes: Sequence[Probe] = (),
     hyper: Hyper | None = None,
     sizes: Plan | None = None,
     chunks: Sequence[tuple[int, int]] | None = None,
@@ -185,9 +185,10 @@ def train_shadow_models(
 ) -> Iterator[Segment]:
     """Train K models and yield every finished segment, chunk by chunk.
 
-    epochs: the checkpoints, rising. logits_at: those of them at which full logits are kept. hyper:
-    values per model, [K] each; None takes the config's. chunks: (start, stop) of the models to train
-    as one unit; None cuts all K as `sizes` says. resume: what an earlier run finished.
+    epochs: the checkpoints, rising. logits_at: those of them at which full logits are kept. probes:
+    what else to record of the pool, by `mia_jax.probes` or of your own. hyper: values per model, [K]
+    each; None takes the config's. chunks: (start, stop) of the models to train as one unit; None cuts
+    all K as `sizes` says. resume: what an earlier run finished.
 
     The same keys give the same arrays bit for bit for any devices, chunks and interruptions;
     `models_together` and the matmul precision may change rounding.
@@ -203,18 +204,22 @@ def train_shadow_models(
         chunks = [(start, min(start + sizes.models_per_chunk, num_models)) for start in starts]
     recipe = recipe_of(model, membership, training)
     ones = all_models(keys, membership, hyper or hyper_of(training, num_models))
-    programs = compile_programs(recipe, mesh, sizes.models_together)
+    programs = compile_programs(recipe, mesh, sizes.models_together, probes)
     parts = place(_as_jax((dataset.pool, dataset.population, dataset.test)), mesh, WHOLE)
+    own_keys = place(record_keys(keys.attack, dataset.pool.size), mesh, WHOLE) if probes else None
     for models in chunks:
         resumed = resume(*models)
         if resumed is None or resumed[0] < len(epochs) - 1:
             chunk = _padded_chunk(ones, *models, sizes, mesh)
-            yield from _train_chunk(programs, parts, chunk, models, epochs, logits_at, resumed, mesh)
+            yield from _train_chunk(
+                programs, parts, own_keys, chunk, models, epochs, logits_at, resumed, mesh
+            )
 
 
 def _train_chunk(
     programs: Programs,
     parts: tuple[Records, ...],
+    own_keys: Key | None,
     chunk: OneModel,
     models: tuple[int, int],
     epochs: tuple[int, ...],
@@ -237,11 +242,12 @@ def _train_chunk(
         state = programs.advance(state, chunk, parts[0], np.int32(epoch), np.int32(epochs[checkpoint]))
         epoch = epochs[checkpoint]
         look = programs.observe_logits if epoch in logits_at else programs.observe
-        said = look(state, chunk, parts, np.int32(epoch))
+        said = look(state, chunk, parts, np.int32(epoch), own_keys)
         said, kept = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], (said, state))
-        (pool, population, test), seen, logits = said
+        (pool, population, test), seen, logits, probed = said
         named = dict(zip(("pool", "population"), logits, strict=False))
-        yield Segment(*models, checkpoint, epoch, Observed(pool, population, test, seen, named), kept)
+        observed = Observed(pool, population, test, seen, named, probed)
+        yield Segment(*models, checkpoint, epoch, observed, kept)
 
 
 def _padded_chunk(ones: OneModel, start: int, stop: int, sizes: Plan, mesh: Mesh) -> OneModel:

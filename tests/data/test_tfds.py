@@ -145,7 +145,7 @@ def test_the_order_is_that_of_the_index(tmp_path, monkeypatch):
     monkeypatch.setattr("mia_jax.data.tfds._BATCH", 7)
     config = prepared(tmp_path, VECTOR, {"train": vectors(100)}, ("v", "c"))
     seen = []
-    monkeypatch.setattr("mia_jax.data.parts.dataset", lambda source, _: seen.append(source))
+    monkeypatch.setattr("mia_jax.data.parts.dataset", lambda source, *_: seen.append(source))
     load(config)
     np.testing.assert_array_equal(seen[0].train.values[:, 0], np.arange(100))
     np.testing.assert_array_equal(seen[0].train.y, np.arange(100) % 3)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 
 import numpy as np
 import pytest
 
+from mia_jax.config import AttackName
 from mia_jax.report.inputs import AttackCard, Curve, Histogram, ReportInputs
 
 FPRS = (0.1, 0.01, 0.001)
@@ -163,6 +165,111 @@ def build(exposure=EXPOSURE, checkpoints=6, size=6400, half=0.018):
     )
 
 
+def slice_rows(inputs, classes=10):
+    """For every family and attack the AUC of each class, the last the most exposed, and of right answers."""
+    rows = []
+    last = [row for row in inputs.results if row["checkpoint"] == inputs.results[-1]["checkpoint"]]
+    for row in last:
+        for name, values in (("class", range(classes)), ("correct", ("no", "yes"))):
+            for place, value in enumerate(values):
+                away = 0.2 if (name, place) == ("class", classes - 1) else 0.01 * (place % 3 - 1)
+                auc = min(0.98, row["auc"] + away)
+                entry = {"family": row["family"], "attack": row["attack"], "slice": name, "value": str(value)}
+                entry |= {"records": 40, "members": 640, "others": 640}
+                entry |= {"auc": auc, "auc_low": auc - 0.05, "auc_high": min(1.0, auc + 0.05)}
+                for fpr in FPRS:
+                    tpr = None if fpr < 0.005 else row[f"tpr_at_fpr_{fpr:g}"]
+                    entry |= {f"tpr_at_fpr_{fpr:g}": tpr}
+                    entry |= {f"tpr_at_fpr_{fpr:g}_{end}": tpr for end in ("low", "high")}
+                rows.append(entry | {"p_holm": 0.0004 if away == 0.2 else 1.0})
+    return rows
+
+
+def exposed_rows(count=20):
+    """The records that stand out most, invented."""
+    return [
+        {
+            "record": 17 * place + 3,
+            "label": place % 10,
+            "attack": "lira_online",
+            "times_in": 16,
+            "times_out": 15,
+        }
+        | {"auc": 1.0 - 0.004 * place, "se": 0.001 + 0.002 * place, "tpr": 0.9 - 0.01 * place, "fpr": 0.0}
+        for place in range(count)
+    ]
+
+
+def audit_rows(families=("lstm", "mlp")):
+    """Two kinds of audits of every family."""
+    kinds = (
+        ("one run", "add-or-remove", 1.234, 3.71, 64, "Holds for the training that made this model."),
+        (
+            "independent trials",
+            "replace-one",
+            0.0,
+            2.05,
+            32,
+            "Holds for the most exposed canary, chosen before.",
+        ),
+    )
+    rows = []
+    for family in families:
+        for method, relation, epsilon, ceiling, trials, meaning in kinds:
+            row = {"family": family, "method": method, "relation": relation, "epsilon": epsilon}
+            row |= {"ceiling": ceiling, "delta": 1e-5, "confidence": 0.95, "trials": trials, "canaries": 64}
+            rows.append(row | {"meaning": meaning})
+    return rows
+
+
+def build_many(families=("lstm", "mlp"), attacks=35, checkpoints=3, size=800):
+    """A study with everything a report can show."""
+    names = [name for name in typing.get_args(AttackName) if name != "all"]
+    names = [names[place % len(names)] + "_" * (place // len(names)) for place in range(attacks)]
+    exposure = {
+        family: {
+            name: (0.5 + 0.009 * (place * 7 % 35) - 0.03 * at, 0.04 * (place % 2))
+            for place, name in enumerate(names)
+        }
+        for at, family in enumerate(families)
+    }
+    base = build(exposure, checkpoints, size)
+    results = []
+    for row in base.results:
+        extra = {"advantage": 2 * row["balanced_accuracy"] - 1}
+        for fpr in FPRS:
+            extra |= {f"ppv_at_fpr_{fpr:g}": row[f"tpr_at_fpr_{fpr:g}"] / (row[f"tpr_at_fpr_{fpr:g}"] + fpr)}
+        ends = {f"{key}_{end}": value for key, value in extra.items() for end in ("low", "high")}
+        results.append(row | extra | ends)
+    config = base.config | {"report": base.config["report"] | {"prior": 0.5}}
+    values = {"results": results, "slices": slice_rows(base), "config": config}
+    values |= {"exposed": {family: exposed_rows() for family in families}, "audits": audit_rows(families)}
+    values |= {"comparisons": [row | {"p": 0.01, "p_holm": 0.2} for row in base.comparisons]}
+    values["skipped"] = {
+        families[0]: {"shadow_classifier_steps": "needs step_logits, which were not recorded"}
+    }
+    values["notes"] = ["log_prob was worked out from logits and labels."]
+    return dataclasses.replace(base, **values)
+
+
+def build_own():
+    """Somebody's own arrays: no training, no utility, one family, two attacks left out."""
+    base = build({"own": EXPOSURE["lstm"]}, checkpoints=1)
+    reasons = dict.fromkeys(("gradient_norm", "embedding_norm"), "needs arrays that are not there")
+    return dataclasses.replace(
+        base,
+        title="signals",
+        utility=[],
+        config={"report": {"confidence": 0.95, "fpr": FPRS, "prior": 0.5}, "attacks": {"names": ["all"]}},
+        environment={"started": "2025-01-01 12:00 UTC", "jax": "0.10.2"},
+        data_facts={"file": "signals.npz", "models": 32, "records": 400},
+        slices=slice_rows(base),
+        exposed={"own": exposed_rows(5)},
+        skipped={"own": reasons},
+        notes=["log_prob was worked out from logits and labels.", "member held 0/1 integers, taken as such."],
+    )
+
+
 @pytest.fixture(scope="session")
 def inputs() -> ReportInputs:
     """Two families, seven attacks, six checkpoints."""
@@ -173,6 +280,30 @@ def inputs() -> ReportInputs:
 def make():
     """`build`, for studies of another shape."""
     return build
+
+
+@pytest.fixture(scope="session")
+def many() -> ReportInputs:
+    """Two families, 35 attacks, slices, exposed records, audits, skipped attacks and notes."""
+    return build_many()
+
+
+@pytest.fixture(scope="session")
+def own() -> ReportInputs:
+    """A report of somebody's own arrays."""
+    return build_own()
+
+
+@pytest.fixture(scope="session")
+def slices_of():
+    """`slice_rows`, for another number of classes."""
+    return slice_rows
+
+
+@pytest.fixture(scope="session")
+def audits_of():
+    """`audit_rows`, for other families."""
+    return audit_rows
 
 
 @pytest.fixture

@@ -5,7 +5,16 @@ import dataclasses
 import pytest
 
 from mia_jax.report.findings import findings
-from mia_jax.report.formatting import chosen_out_of, listed, measured_out_of, percent, rate
+from mia_jax.report.formatting import (
+    chosen_out_of,
+    listed,
+    measured_out_of,
+    p_value,
+    percent,
+    probability,
+    rate,
+    tiny,
+)
 
 
 def _text(inputs):
@@ -39,6 +48,12 @@ def test_measured_rates_are_rounded_cases():
     ]
     assert [rate(0.001), rate(0.07)] == ["0.1%", "7%"]
     assert [listed("a"), listed("ab"), listed("abc")] == ["a", "a and b", "a, b and c"]
+
+
+def test_p_values_and_tiny_numbers_are_written_out():
+    assert [p_value(0.0004), p_value(0.0123), p_value(1.0)] == ["p < 0.001", "p = 0.012", "p = 1.000"]
+    assert [probability(0.2), probability(1e-9), probability(None)] == ["0.200", "< 0.001", "not estimable"]
+    assert [tiny(1e-5), tiny(0.05), tiny(0.0), tiny(1e-20)] == ["0.00001", "0.05", "0", "1e-20"]
 
 
 def test_two_families_with_a_finding(inputs):
@@ -173,3 +188,127 @@ def test_diverged_models_and_missing_scores_are_named(change):
         "Scores that could not be computed were left out: 1,200 of “Loss threshold” on lstm and "
         "1,200 of “Loss threshold” on mlp.",
     ]
+
+
+def _adjusted(inputs, *p_holm):
+    rows = [row | {"p_holm": p_holm[place % len(p_holm)]} for place, row in enumerate(inputs.comparisons)]
+    return dataclasses.replace(inputs, comparisons=rows)
+
+
+def test_the_strongest_of_many_attacks_is_met_with_more_caution(many):
+    found, sure, *_ = findings(many)
+    assert "The strongest of the 35 attacks" in found[0]
+    text = " ".join(sure)
+    assert "picked among 35 after seeing their results" in text
+    assert "the Holm-adjusted p-values of the comparisons do" in text
+    assert "name one attack before looking" in text
+    assert "so many intervals above 0.5 are not as many confirmations" in text
+
+
+def test_a_difference_that_counts_alone_but_not_among_many(many):
+    text = _text(many)
+    assert "lstm and mlp cannot be told apart once all 35 comparisons are taken together" in text
+    assert "which by itself excludes 0; Holm-adjusted p = 0.200" in text
+    assert "None of the 35 attacks, taken together, tells the exposure of lstm from that of mlp" in text
+
+
+def test_a_difference_that_counts_after_holm(inputs):
+    text = _text(_adjusted(inputs, 0.0002))
+    assert "+0.004 to +0.044, which excludes 0; Holm-adjusted p < 0.001)" in text
+    assert "lstm the more exposed under 6 and no distinguishable difference under 1 of the 7" in text
+    some = _text(_adjusted(inputs, 0.0002, 0.9))
+    assert "lstm the more exposed under 4 and no distinguishable difference under 3 of the 7" in some
+    wide = [row | {"low": -0.03, "high": 0.08, "p_holm": 1.0} for row in inputs.comparisons]
+    assert "which contains 0; Holm-adjusted p = 1.000" in _text(dataclasses.replace(inputs, comparisons=wide))
+
+
+def test_adjusted_p_values_of_aucs_decide_whether_chance_will_do(inputs, change):
+    sure_enough = _text(change(auc_p_holm=0.001))
+    assert sure_enough.startswith("Members of the training set could be told")
+    assert "chance" not in sure_enough.split("The intervals (95%)")[0]
+    text = _text(change(auc_p_holm=0.4))
+    assert text.startswith(
+        "Whether members of the training set could be told from non-members is not certain."
+    )
+    assert "One by one, 14 of 14 intervals lie above 0.5; taken together, none does" in text
+    assert "smallest Holm-adjusted p = 0.400" in text
+
+
+def test_a_group_that_differs_is_named(many):
+    text = _text(many)
+    assert "class 9 of lstm is more exposed than the rest: AUC 0.961 (95% interval" in text
+    assert "Holm-adjusted p < 0.001." in text
+    assert "The p-values of groups of records are adjusted for all 840 that were tested." in text
+
+
+def test_several_groups_on_both_sides_are_counted_and_the_foremost_named(many, slices_of):
+    rows = []
+    for row in slices_of(many):
+        place = int(row["value"]) if row["value"].isdigit() else 0
+        away = 0.01 * place if row["slice"] == "class" and place > 4 else -0.3
+        telling = row["slice"] == "class" and place not in (0, 1, 2, 3)
+        known = {"auc": 0.7 + away, "difference": away, "p_holm": 0.01 if telling else None}
+        rows.append(row | known)
+    text = _text(dataclasses.replace(many, slices=rows))
+    assert "5 groups of lstm are more exposed than the rest: class 9, AUC 0.790" in text
+    assert "; class 8, AUC 0.780" in text
+    assert "; 2 more, and class 4 of lstm is less exposed than the rest: AUC 0.400" in text
+    assert "adjusted for all 240 that were tested" not in text  # 6 of 12 groups of 70 results
+    assert "adjusted for all 420 that were tested" in text
+
+
+def test_groups_that_do_not_differ_and_groups_that_were_not_tested(many):
+    same = [row | {"p_holm": 1.0} for row in many.slices]
+    text = _text(dataclasses.replace(many, slices=same))
+    assert "no group of records of lstm differs from the rest once all 840 groups that were tested" in text
+    untested = [row | {"p_holm": None} for row in many.slices]
+    assert "group" not in _text(dataclasses.replace(many, slices=untested))
+
+
+def test_audits_name_relation_confidence_delta_and_ceiling(many):
+    text = _text(many)
+    assert (
+        "The audit of lstm (one run, add-or-remove) proves ε ≥ 1.23 at 95% confidence and δ = 0.00001; "
+        "it could have proven at most 3.71." in text
+    )
+    assert (
+        "The audit of mlp (independent trials, replace-one) proves nothing: its lower bound on ε is 0, "
+        "at 95% confidence and δ = 0.00001; it could have proven at most 2.05." in text
+    )
+    assert "Each of the 4 audits has its confidence by itself" in text
+
+
+def test_of_several_audits_for_one_relation_the_first_is_told_not_the_largest(inputs, audits_of):
+    first = audits_of(["lstm"])[0] | {"ceiling": None}
+    rows = [first, first | {"method": "one_run_median", "epsilon": 2.5}]
+    text = _text(dataclasses.replace(inputs, audits=rows))
+    told = (
+        "Of the 2 audits of lstm for add-or-remove, the one named beforehand (one run) proves ε ≥ 1.23 at 95%"
+    )
+    assert told in text
+    assert "2.50" not in text
+    assert "The largest bound of several has less" in text
+    single = _text(dataclasses.replace(inputs, audits=[first]))
+    assert "has its confidence by itself" not in single
+
+
+def test_somebodys_own_arrays_have_no_gap_and_no_family(own):
+    text = _text(own)
+    assert "reached an AUC of 0.758 (95% interval 0.740 to 0.776); 0.5 is guessing" in text
+    assert "Nothing was trained for this report" in text
+    assert "class 9 is more exposed than the rest" in text
+    for word in (" on own", " of own", " for own", "gap", "accuracy", "architecture", "families"):
+        assert word not in text, word
+
+
+def test_somebodys_own_arrays_may_have_accuracies(own):
+    row = {"family": "own", "checkpoint": 0, "epoch": 0, "models": 32}
+    row |= {"train_accuracy": 0.99, "test_accuracy": 0.9, "gap": 0.09}
+    text = _text(dataclasses.replace(own, utility=[row]))
+    assert "is 99.0% and 90.0% (a generalisation gap of 9.0 points)" in text
+
+
+def test_many_missing_scores_stay_one_readable_sentence(many):
+    results = [row | {"missing": 5} for row in many.results]
+    (notice,) = findings(dataclasses.replace(many, results=results)).notices
+    assert notice.endswith("and some of 61 more (see results.csv).")

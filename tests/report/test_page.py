@@ -1,7 +1,9 @@
 """The page and the figures in it."""
 
+import dataclasses
 import html.parser
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -30,7 +32,7 @@ class Reader(html.parser.HTMLParser):
         self.links += [
             value for name, value in attrs if name in ("src", "href", "xlink:href", "srcset", "action")
         ]
-        if tag not in ("meta", "link", "br", "img"):
+        if tag not in ("meta", "link", "br", "img", "wbr"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
@@ -52,6 +54,19 @@ def text(written):
     return written.read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="module")
+def full(many, tmp_path_factory):
+    """The folder of a report with everything in it."""
+    rows = [{"record": 0, "label": 3, "loss_auc": 2 / 3, "loss_se": float("nan")}]
+    inputs = dataclasses.replace(many, vulnerability={"lstm": rows, "mlp": rows})
+    return write_report(inputs, tmp_path_factory.mktemp("many")).parent
+
+
+@pytest.fixture(scope="module")
+def full_text(full):
+    return (full / "report.html").read_text(encoding="utf-8")
+
+
 def test_every_file_is_there(written):
     names = {str(file.relative_to(written.parent)) for file in written.parent.rglob("*") if file.is_file()}
     drawn = ("exposure_by_attack", "roc", "exposure_over_training", "score_distributions")
@@ -63,7 +78,33 @@ def test_every_file_is_there(written):
         ET.parse(file)
 
 
-def test_the_page_needs_no_network_and_no_script(text):
+def test_tables_that_may_be_empty_are_written_where_they_have_rows(full):
+    names = {file.name for file in full.iterdir()}
+    assert names == set(writing.WRITTEN)
+    assert {file.name for file in (full / "vulnerability").iterdir()} == {"lstm.csv", "mlp.csv"}
+    text = (full / "vulnerability" / "lstm.csv").read_text()
+    assert text == "record,label,loss_auc,loss_se\n0,3,0.666667,\n"
+    assert len((full / "slices.csv").read_text().splitlines()) == 841
+    assert (full / "audit.csv").read_text().startswith("family,method,relation,epsilon,ceiling,delta,")
+
+
+def test_what_an_earlier_report_left_is_removed_and_nothing_else(full, make, tmp_path):
+    shutil.copytree(full, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "notes.txt").write_text("mine")
+    small = make({"mlp": {"loss": (0.6, 0)}}, checkpoints=1, size=300)
+    write_report(dataclasses.replace(small, vulnerability={"mlp": [{"record": 0}]}), tmp_path)
+    assert [file.name for file in (tmp_path / "vulnerability").iterdir()] == ["mlp.csv"]
+    assert not (tmp_path / "audit.csv").exists()
+    assert not (tmp_path / "slices.csv").exists()
+    assert len(list((tmp_path / "figures").iterdir())) == 6
+    write_report(dataclasses.replace(small, utility=[]), tmp_path)
+    left = {file.name for file in tmp_path.iterdir()}
+    assert left == {"figures", "report.html", "results.json", "results.csv", "notes.txt"}
+
+
+@pytest.mark.parametrize("page_text", ["text", "full_text"])
+def test_the_page_needs_no_network_and_no_script(page_text, request):
+    text = request.getfixturevalue(page_text)
     reader = Reader(text)
     assert reader.open == []
     assert not {"script", "link", "img", "iframe", "base", "object"} & set(reader.tags)
@@ -75,7 +116,9 @@ def test_the_page_needs_no_network_and_no_script(text):
     assert len(text) < 1_500_000
 
 
-def test_ids_are_unique_and_every_reference_has_its_target(text):
+@pytest.mark.parametrize("page_text", ["text", "full_text"])
+def test_ids_are_unique_and_every_reference_has_its_target(page_text, request):
+    text = request.getfixturevalue(page_text)
     reader = Reader(text)
     assert len(reader.ids) == len(set(reader.ids))
     targets = {link[1:] for link in reader.links} | set(re.findall(r"url\(#([^)]*)\)", text))
@@ -110,6 +153,68 @@ def test_the_page_has_its_parts_in_order(text, inputs):
     assert inputs.command in text
     assert text.count("<caption>") == text.count("<table>") == 4
     assert 'name="viewport"' in text
+
+
+def test_every_section_has_its_place(full_text):
+    parts = ["What was found", ">Notes<", "<h2>Attacks", "Of the 35 attacks", "The other attacks"]
+    parts += ["Advantage and positive predictive value", "Differences between families"]
+    parts += ["Attacks that were not run", "<h2>Groups of records", "<h2>The most exposed records"]
+    parts += ["<h2>Audit", "What an audit can and cannot prove", "<h2>Figures", "<h2>Who holds what"]
+    places = [full_text.index(part) for part in parts]
+    assert places == sorted(places)
+    assert "needs step_logits, which were not recorded" in full_text
+    assert "Records" in full_text
+    assert full_text.count("<li>Holds for the training that made this model.</li>") == 1
+    assert full_text.count("<caption>") == full_text.count("<table>")
+    assert full_text.count("with 95% intervals") > 4
+
+
+def test_all_attacks_are_on_the_page_most_of_them_folded(full_text, many):
+    for name in many.attack_names:
+        words = full_text.replace("<wbr>", "")
+        assert words.count(f"<code>{name}</code>") + words.count(f">{name}</th>") >= 2
+    assert len(re.findall("<details>", full_text)) == 10
+
+
+def test_what_is_empty_has_no_section(text, full_text):
+    for part in ("Groups of records", "most exposed records", ">Audit<", "were not run", ">Notes<"):
+        assert part not in text
+    for part in ("slices.csv", "audit.csv", "vulnerability", "Advantage", "Adjusted p", "The other attacks"):
+        assert part in full_text
+        assert part not in text
+
+
+def test_groups_beyond_the_room_of_a_page_are_left_to_the_file(many, slices_of):
+    inputs = dataclasses.replace(many, slices=slices_of(many, 300))
+    text = page.render(inputs, {})
+    assert "What is not shown here is in slices.csv." in text
+    assert text.count('class="group"') <= 1_000
+    assert len(text) < 800_000
+    assert "290 more groups under" in text
+
+
+def test_somebodys_own_arrays_make_a_page(own):
+    text = page.render(own, {})
+    assert "Attacks were run on given arrays" in text
+    assert "were trained, each on" not in text
+    assert "Accuracy and generalisation gap" not in text
+    assert "size unknown" not in text
+    assert 'class="family"' not in text
+    assert "member held 0/1 integers, taken as such." in text
+    words = text.replace("<wbr>", "")
+    assert "<code>gradient_norm</code>, <code>embedding_norm</code>: needs arrays that are not there" in words
+    bare = dataclasses.replace(own, config={}, environment={}, data_facts={}, command="", attacks={})
+    Reader(page.render(bare, {}))
+
+
+def test_somebodys_own_accuracies_have_no_columns_that_say_nothing(own):
+    row = {"family": "own", "checkpoint": 0, "epoch": 0, "models": 32}
+    row |= {"train_accuracy": 0.99, "test_accuracy": 0.9, "gap": 0.09}
+    text = page.render(dataclasses.replace(own, utility=[row]), {})
+    assert "<h2>Accuracy and generalisation gap" in text
+    assert ">Models<" in text
+    assert ">Parameters<" not in text
+    assert ">Epoch<" not in text
 
 
 def test_the_same_inputs_give_the_same_bytes(make, tmp_path):
@@ -147,6 +252,26 @@ def test_odd_values_are_shown_as_such(change):
     assert "not computed" in text
     assert ">nan" not in text.lower()
     assert "None" not in text
+
+
+def test_hostile_names_in_every_new_table_are_text(make, slices_of, audits_of):
+    base = make({EVIL: {"loss": (0.65, 0)}}, checkpoints=2, size=400)
+    record = {"record": EVIL, "label": EVIL, "attack": EVIL, "times_in": 3, "times_out": 4}
+    record |= {"auc": 0.9, "se": 0.1, "tpr": None, "fpr": float("nan")}
+    rows = [row | {"slice": EVIL, "value": f"{EVIL}{row['value']} $x_$"} for row in slices_of(base)]
+    audits = [row | {"method": EVIL, "relation": EVIL, "meaning": EVIL} for row in audits_of([EVIL])]
+    values = {"slices": rows, "audits": audits, "exposed": {EVIL: [record]}, "notes": [EVIL]}
+    values |= {"skipped": {EVIL: {EVIL: EVIL}}, "vulnerability": {EVIL: [{"record": 1}]}}
+    hostile = dataclasses.replace(base, **values)
+    drawn = {name: figures.to_svg(figure, name) for name, figure in writing.draw(hostile).items()}
+    assert "exposure_by_group" in drawn
+    for svg in drawn.values():
+        ET.fromstring(svg)
+    text = page.render(hostile, drawn)
+    reader = Reader(text)
+    assert "script" not in reader.tags
+    assert reader.open == []
+    assert text.count("&lt;script&gt;") > 40
 
 
 @pytest.mark.parametrize("families", [1, 6])

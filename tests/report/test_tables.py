@@ -92,6 +92,60 @@ def test_terminal_does_not_read_names_as_markup(make):
     assert "[red]x" in _printed(make({"[red]x": {"loss": (0.6, 0)}}, checkpoints=1, size=400))
 
 
+def test_csv_with_few_digits_is_as_near_as_it_says(tmp_path):
+    rows = [
+        {"a": 1 / 3, "b": np.float32(1 / 3), "c": 12, "d": np.int32(3), "e": -np.inf, "f": None, "g": "x"}
+    ]
+    tables.write_csv(rows, tmp_path / "r.csv", digits=6)
+    assert (tmp_path / "r.csv").read_text() == "a,b,c,d,e,f,g\n0.333333,0.333333,12,3,,,x\n"
+
+
+def test_csv_and_json_say_the_same(tmp_path):
+    rows = [{"a": 1 / 3, "b": np.float32(0.1), "c": np.float64("nan"), "d": np.bool_(True)}]
+    tables.write_csv(rows, tmp_path / "r.csv")
+    tables.write_json(rows, tmp_path / "r.json")
+    (record,) = json.loads((tmp_path / "r.json").read_text(), parse_constant=_refuse)
+    shown = (tmp_path / "r.csv").read_text().splitlines()[1].split(",")
+    assert [float(shown[0]), float(shown[1])] == [record["a"], record["b"]]
+    assert shown[2:] == ["", "True"]
+
+
+def test_terminal_shows_many_attacks_whole_within_100_columns(many):
+    text = _printed(many)
+    assert max(map(len, text.splitlines())) <= 100
+    words = text.split()
+    for name in many.attack_names:
+        assert words.count(name) >= 2, name
+    assert "Not run on lstm: shadow_classifier_steps (needs step_logits, which were not recorded)." in text
+    assert "log_prob was worked out from logits and labels." in text
+
+
+def test_terminal_shows_every_audit_with_its_relation_and_ceiling(many):
+    lines = _printed(many).splitlines()
+    (line,) = [line for line in lines if "lstm" in line and "one run" in line]
+    assert line.split() == [
+        "lstm",
+        "1.23",
+        "3.71",
+        "95%",
+        "0.00001",
+        "add-or-remove",
+        "one",
+        "run",
+        "64",
+        "64",
+    ]
+    assert any("never confirm one" in line for line in lines)
+
+
+def test_terminal_of_somebodys_own_arrays(own):
+    text = _printed(own)
+    assert "utility" not in text
+    assert "signals: attacks (TPR in % of members)" in text
+    assert "Not run: gradient_norm, embedding_norm (needs arrays that are not there)." in text
+    assert " own" not in text
+
+
 def test_a_failing_disk_leaves_the_older_file_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "results.csv"
     tables.write_csv(ROWS, path)

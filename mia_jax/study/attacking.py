@@ -1,0 +1,92 @@
+"""The attacks of a study: scores of every family, attack and checkpoint, from signals on disk."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mia_jax import attacks as attack_library
+from mia_jax import membership
+from mia_jax.attacks import Observations
+from mia_jax.config import Config
+from mia_jax.identity import RunError
+from mia_jax.progress import Reporter, Silent
+from mia_jax.run_directory import RunDirectory
+from mia_jax.study import observing
+from mia_jax.study.environment import environment
+
+FEWEST_MODELS = 4
+"""Usable models below which nothing is attacked."""
+
+
+def attack(run: RunDirectory, *, tell: Reporter | None = None) -> None:
+    """Score every family of a trained run with the config's attacks, at every checkpoint.
+
+    An attack whose arrays were not recorded is left out by name; one that the config names and that
+    is possible for no family is refused (`RunError`).
+    """
+    tell = tell or Silent()
+    check_references(run.config)
+    run.keep_session(environment())
+    for family in run.config.families:
+        run.segments(family).check_complete()
+    _check_possible(run)
+    for family in run.config.families:
+        _attack_family(run, family, tell)
+
+
+def _attack_family(run: RunDirectory, family: str, tell: Reporter) -> None:
+    """Score one family's models with every attack that is possible."""
+    attacks = selection(run, family).attacks
+    for name, reason in skipped(run, family).items():
+        tell.say(f"attack {family}: {name} is left out, it {reason}")
+    for one in attacks:
+        run.forget_scores(family, one.name)
+    tell.say(f"attack {family}: {', '.join(one.name for one in attacks)}")
+    done: dict[str, list[int]] = {one.name: [] for one in attacks}
+    for checkpoint in range(len(run.epochs)):
+        there = observing.available(run, family, checkpoint)
+        now = [one for one in attacks if one.needs <= there]
+        fields = frozenset().union(*(one.needs for one in now))
+        seen = observing.observations(run, family, checkpoint, fields)
+        for one in now:
+            run.write_scores(family, one.name, checkpoint, scores_of(one, seen))
+            done[one.name].append(checkpoint)
+    for one in attacks:
+        run.sign_scores(family, one.name, done[one.name])
+
+
+def scores_of(one: attack_library.Attack, seen: Observations) -> np.ndarray:
+    """One attack's scores [K, N]; all NaN with too few models that are fit to be attacked."""
+    if seen.valid is not None and np.sum(seen.valid) < FEWEST_MODELS:
+        return np.full(np.shape(seen.member), np.nan)
+    return one.score(seen)
+
+
+def selection(run: RunDirectory, family: str) -> attack_library.Selection:
+    """The config's attacks that are possible for a family at one checkpoint at least."""
+    checkpoints = range(len(run.epochs))
+    there = frozenset().union(*(observing.available(run, family, number) for number in checkpoints))
+    return attack_library.select(run.config.attacks, there)
+
+
+def skipped(run: RunDirectory, family: str) -> dict[str, str]:
+    """The config's attacks that are not possible for a family, and why."""
+    lacking = selection(run, family).lacking
+    return {name: f"needs {' and '.join(map(observing.missing, fields))}" for name, fields in lacking.items()}
+
+
+def check_references(config: Config) -> None:
+    """Refuse attacks for which the design is likely to leave too few references (`ConfigError`)."""
+    sides = frozenset().union(*(one.sides for one in attack_library.chosen(config.attacks)))
+    membership.check_references(config.membership, config.data.pool_size, sides)
+
+
+def _check_possible(run: RunDirectory) -> None:
+    """Refuse attacks that the config names and no family can be attacked with (`RunError`)."""
+    impossible = [skipped(run, family) for family in run.config.families]
+    for name in run.config.attacks.names:
+        if all(name in reasons for reasons in impossible):
+            raise RunError(
+                f"config.attacks.names holds {name}, which {impossible[0][name]}; train with it recorded, in another "
+                '--workdir, or name other attacks ("all": every one that is possible).'
+            )

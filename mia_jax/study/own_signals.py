@@ -1,0 +1,195 @@
+"""Attacks on somebody's own models: one file of signals in, scores, tables and the report out.
+
+signals.json           what made the results: the file's fingerprint, the config, what was derived
+scores.npz             member, valid, and one array [K, N] for every attack
+results.json, results.csv, utility.csv, slices.csv, vulnerability/, figures/, report.html
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from mia_jax import attacks as attack_library
+from mia_jax import config as configs
+from mia_jax import keys, run_directory, summary
+from mia_jax.attacks import Observations
+from mia_jax.config import Config, ConfigError
+from mia_jax.identity import RunError
+from mia_jax.progress import Reporter, Silent
+from mia_jax.report.inputs import ReportInputs
+from mia_jax.signals_file import SignalsFile, load
+from mia_jax.store import Store
+from mia_jax.study import assembly
+from mia_jax.study.attacking import scores_of
+from mia_jax.study.environment import environment
+
+FAMILY = "own"
+"""The name under which a person's own models stand in tables."""
+
+SHOWN = ("name", "seed", "attacks", "report")
+"""The sections of a config that mean something for signals which somebody brings."""
+
+OURS = ("scores.npz", *run_directory.REPORTS, "signals.json")
+"""In the order of their removal: whatever stops it, what is left is still known for ours."""
+
+
+def attack_file(
+    path: Path,
+    config: Config,
+    workdir: Path,
+    *,
+    embedding_p: float = 2.0,
+    overwrite: bool = False,
+    tell: Reporter | None = None,
+) -> ReportInputs:
+    """Run the config's attacks on the signals in `path` and write everything to `workdir`.
+
+    Only `config.name`, `seed`, `attacks` and `report` are read. Raises `ConfigError` for a file that
+    cannot be used, before any work, and `RunError` for a directory that holds something else.
+    """
+    tell = tell or Silent()
+    brought = load(path, embedding_p=embedding_p)
+    with run_directory.locked(workdir):
+        record = _record(brought, config)
+        _check_free(workdir, record, overwrite=overwrite)
+        inputs, scores = attack(brought, config, tell=tell)
+        run_directory.remove(workdir, OURS)
+        store = Store(workdir)
+        store.write_json("signals.json", record)
+        store.write_arrays("scores.npz", scores)
+        tell.say(f"report: {_write_report(inputs, workdir)}")
+    return inputs
+
+
+def attack(
+    brought: SignalsFile, config: Config, *, tell: Reporter | None = None
+) -> tuple[ReportInputs, dict[str, np.ndarray]]:
+    """What a report shows of a person's signals, and the scores by attack, float64 [K, N] each."""
+    tell = tell or Silent()
+    seen = brought.observations._replace(key=keys.roots(config.seed).attack)
+    there = {field for field, value in seen._asdict().items() if value is not None}
+    selected = attack_library.select(config.attacks, there)
+    skipped = {name: f"needs {' and '.join(fields)}" for name, fields in selected.lacking.items()}
+    _check_groups(brought)
+    _check_possible(config, skipped, selected.attacks)
+    for note in brought.facts["notes"]:
+        tell.say(f"note: {note}")
+    for name, reason in skipped.items():
+        tell.say(f"{name} is left out, it {reason}, which the file does not have")
+    scores = {}
+    for one in selected.attacks:
+        tell.say(f"attack: {one.name}")
+        scores[one.name] = scores_of(one, seen)
+    inputs = _summarise(brought, seen, config, scores, skipped)
+    kept: dict[str, Any] = {"member": seen.member, "valid": _valid(seen)}
+    return inputs, {**kept, **scores}
+
+
+def _summarise(
+    brought: SignalsFile,
+    seen: Observations,
+    config: Config,
+    scores: dict[str, np.ndarray],
+    skipped: dict[str, str],
+) -> ReportInputs:
+    """Everything a report shows of the scores."""
+    setting = summary.Setting(FAMILY, 0, 0)
+    member, twin, valid = np.asarray(seen.member), _twin(seen), _valid(seen)
+    labels = None if seen.labels is None else np.asarray(seen.labels)
+    groups = dict(brought.groups)
+    utility = []
+    if labels is not None:
+        groups.setdefault("class", labels)
+    if seen.correct is not None:
+        groups.setdefault("correct", np.asarray(seen.correct) > 0.5)
+        confidence = config.report.confidence
+        utility.append(summary.own_utility_row(setting, seen.correct, member, valid, confidence))
+    facts = assembly.Facts(
+        shown_config={key: configs.to_mapping(config)[key] for key in SHOWN},
+        environment=environment(),
+        data_facts={key: value for key, value in brought.facts.items() if key != "notes"},
+        command=environment()["command"],
+        utility=utility,
+        results=[
+            summary.attack_row(setting, name, values, member, twin, config.report)
+            for name, values in scores.items()
+        ],
+        diverged={FAMILY: [int(k) for k in np.flatnonzero(~valid)]},
+        skipped={FAMILY: skipped},
+        notes=brought.facts["notes"],
+    )
+    named = {(FAMILY, name): values for name, values in scores.items()}
+    return assembly.report_inputs(config, facts, named, member, twin, labels, {FAMILY: groups})
+
+
+def _valid(seen: Observations) -> np.ndarray:
+    """The usable models, bool [K]."""
+    return np.ones(len(seen.member), bool) if seen.valid is None else np.asarray(seen.valid, bool)
+
+
+def _twin(seen: Observations) -> np.ndarray:
+    """One model that each excludes, int [K], -1 for none: kept in one fold when thresholds are chosen."""
+    if seen.exclude is None:
+        return np.full(len(seen.member), -1)
+    exclude = np.asarray(seen.exclude)
+    return np.where(exclude.any(axis=1), exclude.argmax(axis=1), -1)
+
+
+def _check_possible(config: Config, skipped: dict[str, str], possible: list[Any]) -> None:
+    """Refuse a named attack whose arrays are not there, and a file that allows none (`RunError`)."""
+    for name in config.attacks.names:
+        if name in skipped:
+            raise RunError(
+                f"--attacks holds {name}, which {skipped[name]}: add the arrays to the file, or leave it out "
+                '("all": every attack whose arrays are there).'
+            )
+    if not possible:
+        raise RunError(
+            "--signals has no array that an attack could read: add `logits` [K, N, C] with `labels` [N], or "
+            "`log_prob` [K, N]."
+        )
+
+
+def _check_groups(brought: SignalsFile) -> None:
+    """Refuse a grouping with too many values for a table (`ConfigError`)."""
+    for name, values in brought.groups.items():
+        if not assembly.few_enough(values):
+            raise ConfigError(
+                f"slice_{name} has {np.unique(values).size} distinct values: at most {assembly.MOST_VALUES} are "
+                "allowed; put several into one first."
+            )
+
+
+def _record(brought: SignalsFile, config: Config) -> dict[str, Any]:
+    """What makes the results of one command those of no other."""
+    return {
+        "fingerprint": brought.facts["fingerprint"],
+        "file": brought.facts.get("file"),
+        "facts": brought.facts,
+        "config": {key: configs.to_mapping(config)[key] for key in SHOWN},
+        "jax": jax.__version__,
+    }
+
+
+def _check_free(workdir: Path, record: dict[str, Any], *, overwrite: bool) -> None:
+    """Make sure that `workdir` is free, or holds earlier results of the same file (`RunError`)."""
+    if not (workdir / "signals.json").exists():
+        run_directory.check_empty(workdir)
+        return
+    old = Store(workdir).read_json("signals.json") or {}
+    if old.get("fingerprint") != record["fingerprint"] and not overwrite:
+        raise RunError(
+            f"{workdir} holds results of another file, {old.get('file')}: name another --workdir, or --overwrite "
+            "to delete them."
+        )
+
+
+def _write_report(inputs: ReportInputs, workdir: Path) -> Path:
+    """Tables, figures and the page."""
+    from mia_jax.report import write_report
+
+    return write_report(inputs, workdir)

@@ -1,0 +1,131 @@
+"""What attacks are shown of a run: every array they may ask for, canaries apart, skipped attacks by name."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from mia_jax import attacks, data, run_directory, study
+from mia_jax.config import AttacksConfig, CanariesConfig
+from mia_jax.data.features import features
+from mia_jax.identity import RunError
+from mia_jax.study import observing
+from mia_jax.study.attacking import selection, skipped
+from mia_jax.types import Ragged, Records
+
+RECORDED = ("gradient_norm", "embedding_norm", "adversarial_distance")
+
+
+@pytest.fixture(scope="module")
+def rich_run(small_config, tmp_path_factory):
+    """The small study with canaries, extra signals and queries, attacked with everything possible."""
+    config = dataclasses.replace(
+        small_config,
+        recording=dataclasses.replace(small_config.recording, signals=RECORDED, queries=("noise",)),
+        canaries=CanariesConfig(count=6, kind="out_of_distribution"),
+        attacks=AttacksConfig(names=("all",), classifier_epochs=1),
+    )
+    run = study.train(config, tmp_path_factory.mktemp("rich"))
+    study.attack(run)
+    return run
+
+
+def test_canaries_are_kept_apart(rich_run):
+    last = len(rich_run.epochs) - 1
+    pool = observing.observations(rich_run, "mlp", last, ("scaled_logit", "labels"))
+    canaries = observing.observations(rich_run, "mlp", last, ("scaled_logit", "labels"), "canaries")
+    assert np.shape(pool.member) == np.shape(pool.scaled_logit) == (8, 40)
+    assert np.shape(canaries.member) == np.shape(canaries.scaled_logit) == (8, 6)
+    stored = rich_run.segments("mlp").signal("pool/scaled_logit", last)
+    np.testing.assert_array_equal(np.hstack([pool.scaled_logit, canaries.scaled_logit]), stored)
+    np.testing.assert_array_equal(np.r_[pool.labels, canaries.labels], rich_run.labels("pool"))
+    np.testing.assert_array_equal(pool.member.sum(axis=1), np.full(8, 20))
+
+
+def test_fields_have_the_shapes_that_observations_promise(rich_run):
+    last = len(rich_run.epochs) - 1
+    fields = observing.available(rich_run, "mlp", last)
+    seen = observing.observations(rich_run, "mlp", last, fields)
+    shapes = {name: np.shape(getattr(seen, name)) for name in fields}
+    assert shapes["trajectory"] == (8, 3, 40)
+    assert shapes["logits"] == (8, 40, 3)
+    assert shapes["query_log_prob"] == shapes["query_scaled_logit"] == (8, 40, 2)
+    assert shapes["population_log_prob"] == (8, 30)
+    assert shapes["features"] == (40, 6)
+    assert shapes["population_features"] == (30, 6)
+    assert all(shapes[name] == (8, 40) for name in (*RECORDED, "entropy", "modified_entropy", "correct"))
+    np.testing.assert_array_equal(seen.trajectory[:, -1], seen.log_prob)
+    np.testing.assert_allclose(seen.query_log_prob[..., 0], seen.log_prob, atol=1e-5)
+
+
+def test_logits_are_there_where_they_were_kept(rich_run):
+    assert "logits" in observing.available(rich_run, "mlp", 2)
+    assert "logits" not in observing.available(rich_run, "mlp", 0)
+    assert rich_run.scored("mlp", "shadow_classifier") == [2]
+    assert rich_run.scored("mlp", "loss") == [0, 1, 2]
+    assert np.isnan(rich_run.scores("mlp", "shadow_classifier", 0)).all()
+
+
+def test_everything_possible_is_run_and_the_rest_is_named(rich_run):
+    names = [one.name for one in selection(rich_run, "mlp").attacks]
+    left_out = skipped(rich_run, "mlp")
+    assert left_out == {
+        "shadow_classifier_steps": "needs step_logits (recorded with config.recording.signals=step_logits, by "
+        "models that read step by step)"
+    }
+    assert set(names) | set(left_out) == set(attacks.catalogue(rich_run.config.attacks))
+    for name in names:
+        scores = rich_run.scores("mlp", name, 2)
+        assert scores.shape == (8, 40)
+        assert np.isfinite(scores).mean() > 0.5, name
+
+
+def test_the_report_has_audits_slices_and_every_record(rich_run, tmp_path):
+    inputs = study.summarise(rich_run)
+    assert {row["slice"] for row in inputs.slices} == {"class", "correct"}
+    assert inputs.skipped["mlp"].keys() == {"shadow_classifier_steps"}
+    assert [row["record"] for row in inputs.vulnerability["mlp"]] == list(range(40))
+    assert len(inputs.exposed["mlp"]) == 20
+    assert {row["relation"] for row in inputs.audits} <= {"add-or-remove"}
+    json.dumps([*inputs.slices, *inputs.audits, *inputs.exposed["mlp"]], allow_nan=False)
+
+
+def test_an_attack_that_nothing_was_recorded_for_is_refused(finished_run):
+    named = finished_run.with_section("attacks", {"names": ["loss", "gradient_norm"]})
+    try:
+        with pytest.raises(
+            RunError, match=r"names holds gradient_norm, which needs gradient_norm \(recorded with"
+        ):
+            study.attack(named)
+    finally:
+        named.with_section("attacks", {"names": list(finished_run.config.attacks.names)})
+
+
+def test_features_of_other_records_are_refused(rich_run):
+    other = run_directory.existing(rich_run.path)
+    other._record["data_fingerprint"] = "0" * 16
+    with pytest.raises(RunError, match="Attacks on features need the records of"):
+        observing._features(other.config.data, other.config.canaries, other.fingerprint)
+
+
+def test_features_are_the_records_flattened(rich_run):
+    dataset = data.load(rich_run.config.data, rich_run.config.canaries)
+    np.testing.assert_array_equal(features(dataset.pool, 0), dataset.pool.x.reshape(46, -1))
+
+
+def test_tokens_are_counted_and_padding_is_not():
+    tokens = np.array([[1, 1, 2, 0], [3, 0, 0, 0]])
+    y = np.zeros(2, np.int32)
+    counted = features(Records(Ragged(tokens, np.array([3, 1])), y), 4)
+    np.testing.assert_array_equal(counted, [[0, 2, 1, 0], [0, 0, 0, 1]])
+    np.testing.assert_array_equal(features(Records(tokens, y), 4), [[1, 2, 1, 0], [3, 0, 0, 1]])
+    wide = features(Records(np.array([[1, 4097]]), y[:1]), 5000)
+    assert wide.shape == (1, 4096)
+    assert wide[0, 1] == 2
+
+
+def test_ragged_features_end_where_the_record_does():
+    values = np.ones((2, 3, 2), np.float32)
+    found = features(Records(Ragged(values, np.array([1, 3])), np.zeros(2, np.int32)), 0)
+    np.testing.assert_array_equal(found, [[1, 1, 0, 0, 0, 0], [1] * 6])
