@@ -22,7 +22,7 @@ from benchmarks.machine import machine
 from benchmarks.simulated_worlds import SCORES, Cell, World, closed_form, draw_records, draw_world, scored
 from mia_jax import metrics
 
-ROOT = Path(__file__).resolve().parent.parent
+RESULT = Path(__file__).resolve().parent / "results" / "coverage.json"
 CELLS = (
     *(
         Cell(models, records, signal)
@@ -40,12 +40,13 @@ FPRS = {"tpr_at_fpr_0.1": 0.1, "tpr_at_fpr_0.01": 0.01}
 STATISTICS = ("auc", *FPRS, "balanced_accuracy", "auc_difference", "tpr_difference_0.1")
 ON_FIXED_POOLS = ("auc, two-way", "auc, by target")
 
-Estimate = Callable[[World, str], list[tuple[float, float, float]]]
+Estimated = tuple[float, float | None, float | None]  # value, low, high
+Estimate = Callable[[World, str], list[Estimated]]
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("worlds", 1000, "Worlds of every cell: an even number.", lower_bound=2)
-flags.DEFINE_bool("quick", False, "Two cells, and no fixed pools.")
-flags.DEFINE_string("out", str(ROOT / "benchmarks" / "results" / "coverage.json"), "The JSON file.")
+flags.DEFINE_bool("quick", False, "Two cells, and no fixed pools; writes only to --out.")
+flags.DEFINE_string("out", "", "The JSON file. Default: benchmarks/results/coverage.json.")
 flags.DEFINE_string("show", "", "Print the table of this JSON file in Markdown and do nothing else.")
 
 
@@ -65,7 +66,8 @@ def main(_: Sequence[str]) -> None:
             flush=True,
         )
     result = {"machine": machine(("numpy", "scipy")), "confidence": CONFIDENCE, "rows": rows}
-    Path(FLAGS.out).write_text(json.dumps(result, indent=1) + "\n")
+    if FLAGS.out or not FLAGS.quick:
+        Path(FLAGS.out or RESULT).write_text(json.dumps(result, indent=1) + "\n")
     print(markdown(rows))
 
 
@@ -85,7 +87,7 @@ def rows_of(cell: Cell, worlds: int, new_pool: bool) -> list[dict[str, Any]]:
     rows = []
     for s, scores in enumerate(SCORES):
         for i, name in enumerate(names):
-            row = {"models": cell.models, "records": cell.records, "design": cell.design}
+            row: dict[str, Any] = {"models": cell.models, "records": cell.records, "design": cell.design}
             row |= {"signal": cell.signal, "pool": "new" if new_pool else "fixed"}
             row |= {"scores": scores, "statistic": name}
             row |= judged([part[:, :, s, i] for part in found])
@@ -112,23 +114,28 @@ def halves(cell: Cell, worlds: int, estimate: Estimate, pool: int | None) -> np.
     return np.array(found).reshape(2, worlds // 2, len(SCORES), -1, 3)
 
 
-def estimates(world: World, scores: str) -> list[tuple[float, float, float]]:
+def estimates(world: World, scores: str) -> list[Estimated]:
     """Value, low and high of every statistic."""
     first, second, member = scored(world, 0, scores), scored(world, 1, scores), world.member
     known = ~np.isnan(first)
-    found = [(metrics.auc(first[known], member[known]), *metrics.auc_interval(first, member, CONFIDENCE))]
+    area = metrics.auc(first[known], member[known])
+    found = [beside(area, metrics.auc_interval(first, member, CONFIDENCE))]
     for fpr in FPRS.values():
         ends = metrics.tpr_interval(first, member, fpr, CONFIDENCE)
-        found.append((metrics.tpr_at_fpr(first[known], member[known], fpr), *ends))
+        found.append(beside(metrics.tpr_at_fpr(first[known], member[known], fpr), ends))
     decisions = metrics.cross_fit_decisions(first, member)
     value, ends = metrics.balanced_accuracy_interval(decisions, first, member, CONFIDENCE)
-    found.append((value, *ends))
-    found.append(metrics.auc_difference(first, second, member, CONFIDENCE)[:3])
-    found.append(metrics.tpr_difference(first, second, member, 0.1, CONFIDENCE)[:3])
+    found.append(beside(value, ends))
+    for difference in (
+        metrics.auc_difference(first, second, member, CONFIDENCE),
+        metrics.tpr_difference(first, second, member, 0.1, CONFIDENCE),
+    ):
+        assert difference is not None
+        found.append((difference.value, difference.low, difference.high))
     return found
 
 
-def estimates_on_fixed_pools(world: World, scores: str) -> list[tuple[float, float, float]]:
+def estimates_on_fixed_pools(world: World, scores: str) -> list[Estimated]:
     """The AUC with its interval, and with one clustered by target alone."""
     first, member = scored(world, 0, scores), world.member
     known = ~np.isnan(first)
@@ -136,7 +143,13 @@ def estimates_on_fixed_pools(world: World, scores: str) -> list[tuple[float, flo
     targets = metrics.auc_influence(first, member).sum(axis=1)
     error = np.sqrt(np.sum(targets**2) * targets.size / (targets.size - 1))
     reach = stats.t.ppf(0.5 + CONFIDENCE / 2, targets.size - 1) * error
-    return [(value, *metrics.auc_interval(first, member, CONFIDENCE)), (value, value - reach, value + reach)]
+    two_way = beside(value, metrics.auc_interval(first, member, CONFIDENCE))
+    return [two_way, (value, value - reach, value + reach)]
+
+
+def beside(value: float, ends: metrics.Interval) -> Estimated:
+    """A value with its ends."""
+    return value, ends.low, ends.high
 
 
 def judged(parts: Sequence[np.ndarray]) -> dict[str, Any]:

@@ -99,10 +99,9 @@ class Work(NamedTuple):
         return self.case.steps // self.sizes.steps_per_epoch
 
     @property
-    def flop(self) -> int:
-        """FLOP of the matrix products of one repeat."""
-        records = self.case.num_models * self.case.steps * self.sizes.batch_size
-        return records * FAMILIES[self.case.family].flop
+    def flop_per_step(self) -> int:
+        """FLOP of the matrix products of one step of one model."""
+        return self.sizes.batch_size * FAMILIES[self.case.family].flop
 
 
 def work_of(case: Case, sizes: Sizes) -> Work:
@@ -168,10 +167,15 @@ def initial_params(work: Work) -> Any:
 
 
 def matmul_limit(size: int, repeats: int = 15) -> float:
-    """FLOP/s of float32 matrix products [size, size], one at a time on each device; the best of a few."""
+    """FLOP/s of float32 matrix products [size, size], one at a time on each device; the best of a few.
+
+    In JAX's default precision, as the training is: TF32 on a GPU that has it.
+    """
     mesh = model_mesh()
     product = over_models(lambda a: a @ a, mesh, (MODELS,))
-    a = place(np.ones((mesh.size, size, size), np.float32), mesh, MODELS)
+    # Random: a GPU multiplies ones faster than it would anything real.
+    a = np.random.default_rng(0).standard_normal((mesh.size, size, size), np.float32)
+    a = place(a, mesh, MODELS)
     product(a).block_until_ready()
     best = math.inf
     for _ in range(repeats):

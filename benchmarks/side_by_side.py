@@ -18,18 +18,22 @@ MATMUL_SIZE = 2048
 MATMUL_SIZE_ELSEWHERE = 8192
 
 
-def run(setting: str, cases: Sequence[Case], sizes: Sizes, *, with_torch: bool) -> Iterator[dict[str, Any]]:
-    """Yield, after each case, its row and what the devices are and can do."""
+def run(setting: str, cases: Sequence[Case], sizes: Sizes, *, torch_models: int) -> Iterator[dict[str, Any]]:
+    """Yield, after each case, its row and what the devices are and can do.
+
+    torch_models: the first models of each case are what PyTorch trains, at most so many; 0: PyTorch
+    is not timed.
+    """
     devices = jax.devices()
     on_cpu = devices[0].platform == "cpu"
     limit = 0.0
     for case in cases:
         work = shadow_work.work_of(case, sizes)
         with ExitStack() as stack:
-            theirs = None
-            if with_torch:
-                theirs = stack.enter_context(Workers(min(len(devices), case.num_models) if on_cpu else 1))
-            row = {"setting": setting, **case._asdict(), **_row(work, theirs)}
+            theirs, count = None, min(torch_models, case.num_models)
+            if count:
+                theirs = stack.enter_context(Workers(min(len(devices), count) if on_cpu else 1))
+            row = {"setting": setting, **case._asdict(), **_row(work, theirs, count)}
         # The best of many, spread over the run: other work on the machine may have slowed one of them.
         limit = max(limit, shadow_work.matmul_limit(MATMUL_SIZE if on_cpu else MATMUL_SIZE_ELSEWHERE))
         yield {
@@ -39,18 +43,18 @@ def run(setting: str, cases: Sequence[Case], sizes: Sizes, *, with_torch: bool) 
         }
 
 
-def _row(work: Work, theirs: Workers | None) -> dict[str, Any]:
-    """What is measured of one case; rates are of all models together."""
+def _row(work: Work, theirs: Workers | None, count: int) -> dict[str, Any]:
+    """What is measured of one case; rates are of all models of a side together. count: PyTorch's models."""
     apart = _check(work, theirs) if theirs else None
-    compilation, ours, others = _timed(work, theirs)
+    compilation, ours, others = _timed(work, theirs, count)
     row: dict[str, Any] = {
         "compile_s": compilation,
         "recording_share": work.sizes.recording_share(work.case.steps),
-        "ours": _side(work, ours),
+        "ours": _side(work, ours, work.case.num_models),
     }
     if others:
-        ratios = [b / a for a, b in zip(ours, others, strict=True)]
-        row["torch"] = _side(work, others)
+        ratios = [b / count / (a / work.case.num_models) for a, b in zip(ours, others, strict=True)]
+        row["torch"] = {"num_models": count, **_side(work, others, count)}
         row["ratio"] = {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
         row["largest_difference"] = apart
     return row
@@ -71,7 +75,7 @@ def _check(work: Work, theirs: Workers) -> float:
     )
 
 
-def _timed(work: Work, theirs: Workers | None) -> tuple[float, list[float], list[float]]:
+def _timed(work: Work, theirs: Workers | None, count: int) -> tuple[float, list[float], list[float]]:
     """Seconds of compilation, and of every repeat: ours and theirs, chunk after chunk in turn."""
     compilation = 0.0
     ours, others = [0.0] * work.case.repeats, [0.0] * work.case.repeats
@@ -81,18 +85,19 @@ def _timed(work: Work, theirs: Workers | None) -> tuple[float, list[float], list
             compilation = seconds
         if repeat >= 0:
             ours[repeat] += seconds
-        if theirs and repeat == -1:
-            theirs.begin(range(segment.start, segment.stop))
-        if theirs and repeat >= 0:
+        models = range(segment.start, min(segment.stop, count))
+        if theirs and models and repeat == -1:
+            theirs.begin(models)
+        if theirs and models and repeat >= 0:
             others[repeat] += theirs.train(work.epochs)
     return compilation, ours, others if theirs else []
 
 
-def _side(work: Work, seconds: Sequence[float]) -> dict[str, Any]:
-    """One side's times, and what they mean."""
-    median = statistics.median(seconds)
+def _side(work: Work, seconds: Sequence[float], num_models: int) -> dict[str, Any]:
+    """One side's times with so many models, and what they mean."""
+    steps_per_s = num_models * work.case.steps / statistics.median(seconds)
     return {
         "seconds": list(seconds),
-        "steps_per_s": work.case.num_models * work.case.steps / median,
-        "flop_per_s": work.flop / median,
+        "steps_per_s": steps_per_s,
+        "flop_per_s": steps_per_s * work.flop_per_step,
     }

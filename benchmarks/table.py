@@ -67,12 +67,16 @@ def markdown(result: Mapping[str, Any]) -> str:
 def caption(result: Mapping[str, Any]) -> str:
     """The machine, its limits and the sizes in one paragraph."""
     machine, sizes = result["machine"], result["sizes"]
+    if "cores" in machine:
+        computer = f"{machine['processor']}, {machine['cores']} cores"
+    else:
+        computer = ", driver ".join(filter(None, (machine["device"], machine["driver"])))
     limits = ", ".join(
         f"{setting.replace('_', ' ')} {limit['matmul_flop_per_s'] / 1e9:,.0f} GFLOP/s"
         for setting, limit in result["limits"].items()
     )
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     return (
-        f"{machine['processor']}, {machine['cores']} cores; Python {machine['python']}, {packages}; "
+        f"{computer}; Python {machine['python']}, {packages}; "
         f"{machine['date']}. Matmul limit: {limits}. Batch {sizes['batch_size']}."
     )

@@ -41,6 +41,12 @@ def build(family: str, features: int, hidden: int, num_classes: int) -> nn.Modul
     return Recurrent(family, features, hidden, num_classes)
 
 
+def use_tf32(allowed: bool) -> None:
+    """Whether products on a GPU may be taken in TF32, as JAX's are by default; on a CPU nothing changes."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
 def train(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -76,6 +82,7 @@ class Trainer:
 
     def loss_and_gradient(self, weights: dict[str, Any], rows: Any) -> tuple[float, dict[str, Any]]:
         """The mean loss of the records `rows` under the given weights, and its gradient."""
+        use_tf32(False)
         module = build(*self.shape).to(self.device)
         module.load_state_dict({name: self._tensor(value) for name, value in weights.items()})
         batch = self._tensor(rows).long()
@@ -87,6 +94,7 @@ class Trainer:
 
     def begin(self, models: list[int]) -> None:
         """Make the models with these numbers, in the place of those before, and warm up on one epoch."""
+        use_tf32(True)
         self.models = []
         for number in models:
             module = build(*self.shape).to(self.device)

@@ -30,11 +30,17 @@ SETTINGS = ("one_thread", "all_cores", "device")
 FAMILIES = ("mlp", "rnn", "gru", "lstm")
 MODELS = ["1", "8", "32", "128"]
 MODELS_ON_ACCELERATOR = ["1", "32", "128", "1024"]
-PRESETS = {"": (), "gpu": (("mlp", 1024, 1500), ("lstm", 256, 750))}
+TORCH_MODELS_ON_ACCELERATOR = 4
+PRESETS = {
+    "": (),
+    "gpu": (("mlp", 1024, 1500), ("lstm", 256, 750), ("gru", 256, 750), ("rnn", 256, 750)),
+}
 QUICK = {"families": ["mlp", "gru"], "models": ["2"], "steps": 5, "repeats": 1}
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum("preset", "", list(PRESETS), "gpu: 1,024 MLPs x 1,500 steps and 256 LSTMs x 750 steps.")
+flags.DEFINE_enum(
+    "preset", "", list(PRESETS), "gpu: 1,024 MLPs x 1,500 steps; 256 LSTMs, GRUs and RNNs x 750 steps."
+)
 flags.DEFINE_bool("quick", False, "A minute instead of an hour: few models, few steps; writes only to --out.")
 flags.DEFINE_list("families", list(FAMILIES), "Families to train.")
 flags.register_validator("families", lambda names: set(names) <= set(FAMILIES), f"Of {FAMILIES}.")
@@ -51,6 +57,9 @@ flags.DEFINE_integer("models_together", 0, "As in the config; 0: chosen for the 
 flags.DEFINE_list("settings", None, "Of one_thread, all_cores, device. Default: what the machine has.")
 flags.register_validator("settings", lambda names: set(names or ()) <= set(SETTINGS), f"Of {SETTINGS}.")
 flags.DEFINE_bool("torch", True, "Whether to time PyTorch too, where it is installed.")
+flags.DEFINE_integer(
+    "torch_models", 0, "Models that PyTorch trains, the first of each K. 0: all; on an accelerator 4."
+)
 flags.DEFINE_string("out", "", "The JSON file. Default: benchmarks/results/train_<machine-kind>.json.")
 flags.DEFINE_string("show", "", "Print the table of this JSON file in Markdown and do nothing else.")
 flags.DEFINE_string("setting", "", "Used by the benchmark itself: run one setting and print JSON lines.")
@@ -75,7 +84,8 @@ def run_all() -> None:
     settings = FLAGS.settings or default_settings()
     if not with_torch(settings):
         console.print("Without PyTorch (not installed, or --notorch): ours alone is timed.")
-    result: dict[str, Any] = {"machine": machine(PACKAGES), "sizes": sizes(), "limits": {}, "rows": []}
+    about = machine(PACKAGES, accelerator="device" in settings)
+    result: dict[str, Any] = {"machine": about, "sizes": sizes(), "limits": {}, "rows": []}
     for setting in settings:
         for message in messages_of(setting):
             row = message["row"]
@@ -114,7 +124,7 @@ def run_setting(setting: str) -> None:
     if not cases:
         counts = FLAGS.models or (MODELS_ON_ACCELERATOR if setting == "device" else MODELS)
         cases = [Case(f, int(count), FLAGS.steps, FLAGS.repeats) for f in FLAGS.families for count in counts]
-    for message in side_by_side.run(setting, cases, Sizes(**sizes()), with_torch=with_torch([setting])):
+    for message in side_by_side.run(setting, cases, Sizes(**sizes()), torch_models=torch_models(setting)):
         print(json.dumps(message), flush=True)
 
 
@@ -140,6 +150,13 @@ def with_torch(settings: Sequence[str]) -> bool:
     return FLAGS.torch and torch_workers.installed(cuda="device" in settings)
 
 
+def torch_models(setting: str) -> int:
+    """The most models that PyTorch trains; one after another, its time grows as their number does."""
+    if not with_torch([setting]):
+        return 0
+    return FLAGS.torch_models or (TORCH_MODELS_ON_ACCELERATOR if setting == "device" else sys.maxsize)
+
+
 def sizes() -> dict[str, int]:
     """The sizes that all rows share."""
     names = ("batch_size", "train_size", "pool_size", "models_per_chunk", "models_together")
@@ -148,7 +165,7 @@ def sizes() -> dict[str, int]:
 
 def kind_of(machine: dict[str, Any]) -> str:
     """The machine in the name of a file."""
-    if machine["device"] == "cpu":
+    if "cores" in machine:
         return f"cpu_{machine['cores']}cores"
     return re.sub(r"\W+", "_", machine["device"].lower())
 

@@ -13,8 +13,18 @@ import numpy as np
 from scipy import special, stats
 
 from mia_jax.clustering import Spread, auc_of, clusters, ranking, rate_influence, spread
-from mia_jax.roc import check_prior, estimable, ppv, refuse_one_side, roc_curve, step, target_by_record
+from mia_jax.roc import (
+    check_prior,
+    check_rate,
+    estimable,
+    ppv,
+    refuse_one_side,
+    roc_curve,
+    step,
+    target_by_record,
+)
 from mia_jax.types import Array
+from mia_jax.validation import as_mask
 
 WINDOW = 2.0
 """On other data the threshold may lie elsewhere: within so many standard errors of its FPR."""
@@ -154,7 +164,7 @@ def balanced_accuracy_interval(
     """
     scores, held = target_by_record(scores, member)
     known = ~np.isnan(scores)
-    called = np.asarray(decisions, bool)
+    called = as_mask("decisions", decisions, scores.shape)
     inside, outside = known & held, known & ~held
     value = float(0.5 * (called[inside].mean() + 1.0 - called[outside].mean()))
     influence = 0.5 * (rate_influence(called, inside) - rate_influence(called, outside))
@@ -177,6 +187,7 @@ def advantage_interval(
 
 def mean_interval(values: Array, confidence: float = 0.95) -> tuple[float, float, float]:
     """Mean and t-interval of independent values [K]: mean, low, high."""
+    _check_confidence(confidence)
     values = np.asarray(values, np.float64)
     mean = float(values.mean())
     if values.size < 2:
@@ -193,6 +204,7 @@ def tpr_rate(
     The threshold's part is the FPR's influence times the slope of the ROC on that side, over the
     window that the FPR's error spans; with tied scores that is the jump to the steps within it.
     """
+    check_rate("fpr", fpr)
     fprs, tprs, thresholds = roc_curve(scores[known], held[known])
     here = step(fprs, fpr)
     next_one = min(here + 1, fprs.size - 1)
@@ -216,6 +228,7 @@ def share_ends(
     Where nothing varies the standard error says nothing: the ends are then those of as many
     independent trials as the smaller clustering has clusters.
     """
+    _check_confidence(confidence)
     if below.error == 0.0 or value in (0.0, 1.0):
         miss = (0.5 - confidence / 2) ** (1.0 / min(clusters(known)))
         low = miss if value == 1.0 else value * miss
@@ -234,6 +247,7 @@ def difference(
     Where nothing varies, as many independent trials as the smaller clustering has clusters are
     thought to have shown it, as in `share_ends`; two arms that are the same differ by 0 surely.
     """
+    _check_confidence(confidence)
     if below.error == 0.0:
         count = min(clusters(known))
         reach = 1.0 - (0.5 - confidence / 2) ** (1.0 / count) if value else 0.0
@@ -243,6 +257,12 @@ def difference(
     facing = below if value > 0 else above
     p = 2.0 * stats.t.sf(abs(value) / facing.error, facing.degrees)
     return Difference(value, low, high, float(p))
+
+
+def _check_confidence(confidence: float) -> None:
+    """Refuse what is no confidence."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}: it must lie in (0, 1), for example 0.95.")
 
 
 def _auc(scores: np.ndarray, held: np.ndarray, known: np.ndarray) -> tuple[float, np.ndarray]:

@@ -17,6 +17,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 MODELS = PartitionSpec("models")
 WHOLE = PartitionSpec()
 
+SAME_BITS = {"xla_gpu_deterministic_ops": True}
+"""XLA's options on a GPU: otherwise it chooses kernels by timing them, each process for itself, and
+adds up an embedding's gradient in any order.
+"""
+
 
 def use_cpu_cores() -> None:
     """Make JAX's CPU backend one single-threaded device per core.
@@ -57,7 +62,8 @@ def over_models(
     """
     # Manual axes: the automatic mode would refuse the gather of a batch from the replicated pool.
     mapped = jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=MODELS, check_vma=False)
-    return jax.jit(mapped, donate_argnums=donate)
+    on_gpu = mesh.devices.flat[0].platform == "gpu"
+    return jax.jit(mapped, donate_argnums=donate, compiler_options=SAME_BITS if on_gpu else None)
 
 
 def place(values: Any, mesh: Mesh, spec: PartitionSpec) -> Any:

@@ -42,6 +42,7 @@ def auc(scores: Array, member: Array) -> float:
 
 def tpr_at_fpr(scores: Array, member: Array, fpr: float) -> float:
     """The largest TPR whose FPR <= `fpr`: a step of the exact ROC, never interpolated."""
+    check_rate("fpr", fpr)
     fprs, tprs, _ = roc_curve(scores, member)
     return float(tprs[step(fprs, fpr)])
 
@@ -63,12 +64,17 @@ def ppv(tpr: float, fpr: float, prior: float) -> float:
     prior tpr / (prior tpr + (1 - prior) fpr); NaN where nobody is called. Raises ValueError for
     rates outside [0, 1] and a prior outside (0, 1). Jayaraman et al. 2021, definition 4.1.
     """
-    for name, rate in (("tpr", tpr), ("fpr", fpr)):
-        if not 0 <= rate <= 1:
-            raise ValueError(f"{name} is {rate}: it must lie in [0, 1].")
+    check_rate("tpr", tpr)
+    check_rate("fpr", fpr)
     check_prior(prior)
     called = prior * tpr + (1.0 - prior) * fpr
     return float(prior * tpr / called) if called > 0 else float("nan")
+
+
+def check_rate(name: str, rate: float) -> None:
+    """Refuse what is no share."""
+    if not 0 <= rate <= 1:
+        raise ValueError(f"{name} is {rate}: it must lie in [0, 1].")
 
 
 def check_prior(prior: float) -> None:
@@ -111,7 +117,10 @@ def cross_fit_decisions(
 
     scores, member: [K, N]; NaN scores are missing. twin: int [K], models to keep in one fold (-1:
     none). Returns bool [K, N], False where the score is missing or nothing could choose a threshold.
+    Raises ValueError for fewer than two folds.
     """
+    if folds < 2:
+        raise ValueError(f"folds is {folds}: it must be at least 2, or no other targets are left.")
     scores, held = target_by_record(scores, member)
     fold = (np.unique(leaders(scores.shape[0], twin), return_inverse=True)[1] % folds).astype(np.int16)
     half = (np.arange(scores.shape[1]) % 2).astype(np.int16)

@@ -359,3 +359,23 @@ def test_degrees_of_freedom_decide_the_quantile():
     reach = stats.t.ppf(0.975, 3) * spread(influence, known).error
     assert high - low == pytest.approx(2 * reach, rel=0.1)
     assert low < value < high
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda s, m: metrics.auc_interval(s, m, 95), r"confidence is 95: it must lie in \(0, 1\)"),
+        (lambda s, m: metrics.auc_difference(s, -s, m, 1.0), "confidence is 1.0"),
+        (lambda s, m: metrics.mean_interval(s[0], 0.0), "confidence is 0.0"),
+        (lambda s, m: metrics.tpr_interval(s, m, 10), r"fpr is 10: it must lie in \[0, 1\]"),
+        (lambda s, m: metrics.tpr_at_fpr(s, m, -0.1), "fpr is -0.1"),
+        (lambda s, m: metrics.cross_fit_decisions(s, m, folds=1), "folds is 1: it must be at least 2"),
+        (lambda s, m: metrics.balanced_accuracy_interval(m[0], s, m), "decisions has shape"),
+        (lambda s, m: metrics.auc_difference(s, s[1:], m), "member has shape"),
+        (lambda s, m: metrics.auc_interval(s, m[:, :1] | ~m[:, :1]), "member has shape"),
+        (lambda s, m: metrics.ppv_interval(s, m, 0.1, 1.0), "prior is 1.0"),
+    ],
+)
+def test_what_is_wrong_is_named(call, words):
+    with pytest.raises(ValueError, match=words):
+        call(*world(21))

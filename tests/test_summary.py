@@ -126,8 +126,34 @@ def test_comparison_is_paired(world):
     """The same scores differ by nothing, however wide the interval of each."""
     scores, member = world
     rows = summary.comparisons(
-        {("a", "loss"): scores, ("b", "loss"): scores, ("c", "loss"): -scores}, member, 0.95
+        {("a", "loss"): scores, ("b", "loss"): scores, ("c", "loss"): -scores},
+        member,
+        np.full(len(member), -1),
+        0.95,
     )
     assert [(row["family_a"], row["family_b"]) for row in rows] == [("a", "b"), ("a", "c"), ("b", "c")]
     assert (rows[0]["difference"], rows[0]["low"], rows[0]["high"]) == (0.0, 0.0, 0.0)
     assert rows[1]["low"] > 0
+    assert rows[0]["p"] == 1.0
+    assert all(row["p"] <= row["p_holm"] for row in rows)
+
+
+def test_advantage_and_ppv_are_those_of_the_rates(world):
+    scores, member = world
+    row = row_of(scores, member)
+    assert row["advantage"] == pytest.approx(2 * row["balanced_accuracy"] - 1)
+    tpr = row["tpr_at_fpr_0.1"]
+    assert row["ppv_at_fpr_0.1"] == pytest.approx(tpr / (tpr + 0.1))
+    assert row["ppv_at_fpr_0.1_low"] < row["ppv_at_fpr_0.1"] < row["ppv_at_fpr_0.1_high"]
+    rare = summary.attack_row(
+        SETTING, "loss", scores, member, np.full(len(member), -1), ReportConfig(prior=0.01)
+    )
+    assert rare["ppv_at_fpr_0.1"] == pytest.approx(0.01 * tpr / (0.01 * tpr + 0.99 * 0.1))
+
+
+def test_accuracies_of_own_models_are_of_members_and_of_others():
+    correct = np.array([[1, 1, 0, 0], [1, 0, 1, 0.0]])
+    member = np.array([[1, 1, 0, 0], [0, 0, 1, 1]], bool)
+    row = summary.own_utility_row(SETTING, correct, member, np.ones(2, bool), 0.95)
+    assert (row["train_accuracy"], row["test_accuracy"], row["models"]) == (0.75, 0.25, 2)
+    assert row["gap"] == 0.5

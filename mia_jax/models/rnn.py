@@ -19,6 +19,9 @@ from mia_jax.types import Array, Inputs
 
 State = tuple[Array, ...]
 
+STEPS_AT_ONCE = 4
+"""Steps of a record in one turn of the loop on an accelerator, where every turn costs kernel launches."""
+
 Weights = dict[str, Array]
 """input: [D, gates * H]. recurrent: [H, gates * H]. bias: [gates * H]. recurrent_bias: [H], GRU only."""
 
@@ -106,8 +109,13 @@ class RecurrentLayer(nn.Module):
                 new = tuple(jnp.where(t < length, n, old) for n, old in zip(new, state, strict=True))
             return new, new[0]
 
+        on_cpu = jax.default_backend() == "cpu"
+        if not on_cpu and cell.gates > 1:
+            # A GPU waits for memory: to compute the gates again costs less than to keep and read them.
+            step = jax.checkpoint(step, prevent_cse=False)
         start = (jnp.zeros(self.hidden, steps.dtype),) * cell.parts
-        last, outputs = jax.lax.scan(step, start, (jnp.arange(steps.shape[0]), steps))
+        inputs = (jnp.arange(steps.shape[0]), steps)
+        last, outputs = jax.lax.scan(step, start, inputs, unroll=1 if on_cpu else STEPS_AT_ONCE)
         return outputs, last[0]
 
 

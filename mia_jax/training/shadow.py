@@ -27,8 +27,8 @@ from mia_jax.types import Array, Dataset, Inputs, Key, Membership, Params, Recor
 CHUNK_ON_CPU = 16
 """Models of a unit on a CPU: enough to keep a few cores busy, few enough to lose little."""
 
-CHUNK_ELSEWHERE = 128
-"""Models of a unit on an accelerator, mapped side by side."""
+CHUNK_ELSEWHERE = 512
+"""Models of a unit on an accelerator, mapped side by side: enough to fill a large GPU."""
 
 
 class Plan(NamedTuple):

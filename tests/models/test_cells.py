@@ -37,6 +37,29 @@ def test_logits_are_those_of_the_equations(by_hand, random_params, batch, kind, 
     np.testing.assert_allclose(logits_of(model, params, batch), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_an_accelerator_computes_the_same_gradient_another_way(
+    random_params, batch, kind, lengths, monkeypatch
+):
+    x = batch if lengths is None else Ragged(batch, lengths)
+    model = model_of(kind, 2)
+    params = random_params(model, jax.tree.map(lambda leaf: leaf[0], x))
+
+    def program():
+        # Made anew, because JAX keeps what it has traced.
+        return jax.jit(
+            jax.grad(lambda params, x: jnp.sum(jax.vmap(lambda r: model.apply(params, r))(x)[:, 0]))
+        )
+
+    plain, expected = str(jax.make_jaxpr(program())(params, x)), program()(params, x)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert str(jax.make_jaxpr(program())(params, x)) != plain
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), program()(params, x), expected
+    )
+
+
 @pytest.mark.parametrize("layers", [pytest.param(1, marks=pytest.mark.slow), 2])
 @pytest.mark.parametrize("kind", RECURRENT)
 def test_ragged_records_are_read_to_their_own_length(by_hand, random_params, batch, kind, layers):

@@ -98,10 +98,10 @@ def mesh_of(platform, devices):
         ("cpu", 1, 40, 10, 4, Plan(10, 4)),
         ("cpu", 1, 40, 3, 8, Plan(3, 3)),
         ("gpu", 1, 64, 0, 0, Plan(64, 64)),
-        ("gpu", 1, 256, 0, 0, Plan(128, 128)),
-        ("gpu", 4, 256, 0, 0, Plan(128, 32)),
+        ("gpu", 1, 1024, 0, 0, Plan(512, 512)),
+        ("gpu", 4, 1024, 0, 0, Plan(512, 128)),
         ("gpu", 4, 10, 0, 0, Plan(10, 3)),
-        ("gpu", 1, 256, 0, 16, Plan(128, 16)),
+        ("gpu", 1, 1024, 0, 16, Plan(512, 16)),
     ],
 )
 def test_plan_takes_the_config_and_fills_in_what_suits_the_device(
