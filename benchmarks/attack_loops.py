@@ -11,12 +11,17 @@ from scipy import stats
 
 
 def lira_online(logit: np.ndarray, member: np.ndarray, target: int) -> np.ndarray:
-    """One target's LiRA scores [N], a variance per record. logit, member: [K, N]."""
+    """One target's LiRA scores [N], a variance per record; NaN with fewer than two references on a side.
+
+    logit, member: [K, N].
+    """
     others = np.arange(len(logit)) != target
-    scores = np.empty(logit.shape[1])
+    scores = np.full(logit.shape[1], np.nan)
     for n in range(logit.shape[1]):
         inside = logit[others & member[:, n], n]
         outside = logit[others & ~member[:, n], n]
+        if min(inside.size, outside.size) < 2:
+            continue
         scores[n] = stats.norm.logpdf(logit[target, n], inside.mean(), inside.std())
         scores[n] -= stats.norm.logpdf(logit[target, n], outside.mean(), outside.std())
     return scores

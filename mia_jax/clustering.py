@@ -2,10 +2,15 @@
 
 Leave-one-out targets share records and references, so entries [K, N] are independent neither along
 a row nor along a column. A standard error here is that over other targets *and* other records of
-the same kind. There is none for one fixed pool, because none was found that holds: clustering by
-target alone covers 95 % for raw signals but 84 % for LiRA on null scores and 77-80 % for LiRA and
-RMIA with signal (32 models, 200 records: targets share references too), the two-way one up to
-100 %, and a delete-group jackknife over models that scores anew 99-100 % for LiRA.
+the same kind.
+
+There is none for one fixed pool, because none was found that holds. Measured there, with 32 models
+and 200 records (benchmarks/coverage.py, the last two cells): the two-way interval of the AUC covers
+99-100 % where records differ in exposure, and is 1.6 times too wide; clustering by target alone
+covers 94-96 % for raw signals, offline LiRA and RMIA, but 85 % (null) and 92 % (signal) for online
+LiRA, whose targets share noisy references. A jackknife over 16 groups of models that scores anew
+each time was tried too: 98-99 % and 1.2 to 1.7 times too wide for online LiRA's AUC, 1.5 to 2.4
+times for the TPR of LiRA and RMIA.
 """
 
 from __future__ import annotations

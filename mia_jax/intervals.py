@@ -29,6 +29,9 @@ from mia_jax.validation import as_mask
 WINDOW = 2.0
 """On other data the threshold may lie elsewhere: within so many standard errors of its FPR."""
 
+FEW_STEPS = 8
+"""With fewer steps than this in its window a ROC is a staircase and has no slope there."""
+
 
 class Interval(NamedTuple):
     """A confidence interval; both ends None where it cannot be estimated."""
@@ -93,9 +96,9 @@ def tpr_interval(
     """Interval of the pooled TPR at `fpr`; the threshold's own error is counted.
 
     scores, member: [K, N]; NaN scores are missing. (None, None) with fewer than one expected false
-    positive. Tied scores make the TPR jump from step to step: each end allows for the steps that
-    the error of the FPR could lead to on its side (the two distances are combined as in Zou &
-    Donner 2008). twin: as for `auc_interval`.
+    positive. Where tied scores make the TPR jump from step to step, each end allows for the steps
+    that the FPR's error could lead to on its side (distances combined as in Zou & Donner 2008).
+    twin: as for `auc_interval`.
     """
     scores, held = target_by_record(scores, member)
     known = ~np.isnan(scores)
@@ -201,8 +204,9 @@ def tpr_rate(
 ) -> Rate:
     """The TPR at `fpr` with its influence values, the threshold's included.
 
-    The threshold's part is the FPR's influence times the slope of the ROC on that side, over the
-    window that the FPR's error spans; with tied scores that is the jump to the steps within it.
+    The threshold's part is the FPR's influence times the slope of the ROC over the window that the
+    FPR's error spans. Where the window holds a few steps only, as with tied scores, each side has
+    its own slope: that of the jump which the error could lead to.
     """
     check_rate("fpr", fpr)
     fprs, tprs, thresholds = roc_curve(scores[known], held[known])
@@ -212,12 +216,15 @@ def tpr_rate(
     outside = known & ~held
     fpr_here, fpr_next = rate_influence(called, outside), rate_influence(called_next, outside)
     down, up = (WINDOW * spread(influence, known, twin).error for influence in (fpr_here, fpr_next))
-    lowest, highest = tprs[step(fprs, fpr - down)], tprs[step(fprs, fpr + up)]
-    tpr = tprs[here]
+    first, last = step(fprs, fpr - down), step(fprs, fpr + up)
+    fall, rise = tprs[here] - tprs[first], tprs[last] - tprs[here]
+    if last - first < FEW_STEPS:
+        slopes = fall / down if down > 0 else 0.0, rise / up if up > 0 else 0.0
+    else:
+        slopes = ((fall + rise) / (down + up),) * 2
     own = rate_influence(called, known & held)
-    below = own - (tpr - lowest) / down * fpr_here if down > 0 else own
-    above = own - (highest - tpr) / up * fpr_next if up > 0 else own
-    return Rate(float(tpr), below, above, float(lowest), float(highest))
+    below, above = own - slopes[0] * fpr_here, own - slopes[1] * fpr_next
+    return Rate(float(tprs[here]), below, above, float(tprs[first]), float(tprs[last]))
 
 
 def share_ends(

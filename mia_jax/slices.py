@@ -76,8 +76,9 @@ def slice_rows(
     for part in _parts(groups, known, most_values):
         row = _counts(part, held) | _nothing(fprs)
         if _enough(part.entries, held, fewest):
-            row |= _within(part, table, fprs) | _at_thresholds(part, table, thresholds)
-            row |= _against_the_rest(part, table, fewest)
+            own = auc_of(table.ranked, part.entries & held, part.entries & ~held)
+            row |= _within(part, own, table, fprs) | _at_thresholds(part, table, thresholds)
+            row |= _against_the_rest(part, own, table, fewest)
         rows.append(row)
     adjusted = holm([np.nan if row["p"] is None else row["p"] for row in rows])
     return [
@@ -148,9 +149,11 @@ def _enough(entries: np.ndarray, held: np.ndarray, fewest: int) -> bool:
     return sides >= max(fewest, 1) and min(clusters(entries)) >= FEWEST_CLUSTERS
 
 
-def _within(part: _Part, table: _Table, fprs: Sequence[float]) -> dict[str, Any]:
-    """AUC and TPRs among the part's entries alone."""
-    value, influence = auc_of(table.ranked, part.entries & table.held, part.entries & ~table.held)
+def _within(
+    part: _Part, own: tuple[float, np.ndarray], table: _Table, fprs: Sequence[float]
+) -> dict[str, Any]:
+    """AUC and TPRs among the part's entries alone. own: its AUC and influence values."""
+    value, influence = own
     error = spread(influence, part.entries, table.twin)
     row = _estimate("auc", value, Interval(*share_ends(value, error, error, part.entries, table.confidence)))
     # A class is a few columns of the table: the others need not be looked at.
@@ -181,15 +184,16 @@ def _at_thresholds(part: _Part, table: _Table, thresholds: Mapping[float, float]
     return row
 
 
-def _against_the_rest(part: _Part, table: _Table, fewest: int) -> dict[str, Any]:
-    """The part's AUC less that of all other entries."""
+def _against_the_rest(
+    part: _Part, own: tuple[float, np.ndarray], table: _Table, fewest: int
+) -> dict[str, Any]:
+    """The part's AUC less that of all other entries. own: its AUC and influence values."""
     rest = table.known & ~part.entries
     if not _enough(rest, table.held, fewest):
         return {}
-    sides = [(entries & table.held, entries & ~table.held) for entries in (part.entries, rest)]
-    (own, influence), (other, influence_rest) = (auc_of(table.ranked, *side) for side in sides)
-    error = disjoint_spread(influence, part.entries, influence_rest, rest, table.twin)
-    found = difference(own - other, error, error, part.entries, table.confidence)
+    other, influence = auc_of(table.ranked, rest & table.held, rest & ~table.held)
+    error = disjoint_spread(own[1], part.entries, influence, rest, table.twin)
+    found = difference(own[0] - other, error, error, part.entries, table.confidence)
     ends = Interval(found.low, found.high)
     return _estimate("difference", found.value, ends) | {"p": found.p}
 

@@ -339,10 +339,10 @@ def test_central_threshold_of_a_perfect_attack_is_the_best():
 def test_decisions_use_the_thresholds_of_other_targets_and_other_records(missing):
     scores, member = world(19, shape=(7, 20), missing=missing)
     twin = np.array([1, 0, -1, -1, -1, -1, -1])
-    fold, half = np.array([0, 0, 1, 2, 0, 1, 2]), np.arange(20) % 2  # three folds of leaders 0, 2, 3, …
+    fold, part = np.array([0, 0, 1, 2, 0, 1, 2]), np.arange(20) % 3  # three folds of leaders 0, 2, 3, …
     decisions = metrics.cross_fit_decisions(scores, member, twin, folds=3)
     for k, n in itertools.product(range(7), range(20)):
-        others = (fold[:, None] != fold[k]) & (half[None, :] != half[n]) & ~np.isnan(scores)
+        others = (fold[:, None] != fold[k]) & (part[None, :] == (part[n] + 1) % 3) & ~np.isnan(scores)
         assert decisions[k, n] == (scores[k, n] >= naive_central(scores[others], member[others]))
 
 
