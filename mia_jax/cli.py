@@ -99,6 +99,11 @@ def attack() -> None:
                 )
             )
             return
+        if not Path(flags.FLAGS.workdir).exists():
+            raise RunError(
+                f"{flags.FLAGS.workdir} does not exist: run scripts/train.py with this --workdir first, or name a "
+                "file of your own signals with --signals."
+            )
         with _locked(existing=True) as workdir:
             opened = run_directory.existing(workdir).with_section("attacks", attacks)
             study.attack(opened.with_section("report", _section_values(ReportConfig)), tell=_reporter())
@@ -347,8 +352,9 @@ def _config_sentence(error: Exception, argv: Sequence[str]) -> str:
 
 def _flag_sentence(text: str) -> str:
     """absl's and ml_collections' words as one sentence."""
-    first = re.sub(r"\s+", " ", text).strip()
-    return f"{first.rstrip('.')}. --help lists the flags and fields."
+    first = re.sub(r"\s*\?\s*\.*$", "?", re.sub(r"\s+", " ", text).strip()).rstrip(".")
+    end = "" if first.endswith("?") else "."
+    return f"{first}{end} --help lists the flags and fields."
 
 
 def _without_overwrite(command: str) -> str:

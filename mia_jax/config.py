@@ -453,6 +453,6 @@ def _sentence(error: pydantic.ValidationError, root: type) -> str:
     if len(names) > MANY_NAMES:
         close = difflib.get_close_matches(str(first["input"]), names, 3, 0.3) or names[:3]
         allowed = (
-            f"there is no such name; the closest are {', '.join(map(repr, close))}, and --help lists all."
+            f"there is no such name; the closest are {', '.join(map(repr, close))}, and --help lists all"
         )
     return f"{field} is {first['input']!r}: {allowed[0].lower()}{allowed[1:]}."

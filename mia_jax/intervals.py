@@ -76,6 +76,21 @@ def auc_interval(
     return Interval(*share_ends(value, error, error, known, confidence))
 
 
+def auc_p_value(scores: Array, member: Array, twin: Array | None = None) -> float:
+    """Two-sided p-value of a pooled AUC of 0.5: below 1 - confidence where the interval leaves 0.5 out.
+
+    Arguments as for `auc_interval`.
+    """
+    scores, held = target_by_record(scores, member)
+    known = ~np.isnan(scores)
+    value, influence = _auc(scores, held, known)
+    error = spread(influence, known, twin)
+    if error.error == 0.0 or value in (0.0, 1.0):
+        return 1.0 if value == 0.5 else 2.0 * 0.5 ** min(clusters(known))
+    distance = abs(special.logit(value)) * value * (1.0 - value) / error.error
+    return float(2.0 * stats.t.sf(distance, error.degrees))
+
+
 def auc_difference(
     scores_a: Array, scores_b: Array, member: Array, confidence: float = 0.95, twin: Array | None = None
 ) -> Difference:

@@ -12,6 +12,7 @@ from mia_jax.intervals import Interval as Interval
 from mia_jax.intervals import advantage_interval as advantage_interval
 from mia_jax.intervals import auc_difference as auc_difference
 from mia_jax.intervals import auc_interval as auc_interval
+from mia_jax.intervals import auc_p_value as auc_p_value
 from mia_jax.intervals import balanced_accuracy_interval as balanced_accuracy_interval
 from mia_jax.intervals import mean_interval as mean_interval
 from mia_jax.intervals import ppv_interval as ppv_interval

@@ -132,6 +132,15 @@ def test_two_rates_pay_for_both_readings_of_a_threshold():
     assert bound == pytest.approx(max(np.log(tpr / fpr), np.log((1 - fpr) / (1 - tpr))))
 
 
+def test_threshold_at_a_rank_has_the_bound_of_that_order_statistic():
+    """All members lie between the 3rd and 4th largest of 1,000 others: the 4th one's FPR is Beta(4, 997)."""
+    scores = np.r_[np.full(16, 0.5), [1.0, 2.0, 3.0], -np.arange(997.0)]
+    member = np.arange(1016) < 16
+    risk = 0.05 / (2 * (5 + 3))  # ranks 1, 4, 16, 64, 256 of the others, 1, 4, 16 of the members
+    expected = np.log(risk ** (1 / 16) / stats.beta.isf(risk, 4, 997))
+    assert epsilon_lower_bound(scores, member, delta=0.0) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("epsilon", [0.5, 2.0])
 def test_bound_of_randomised_response_holds_and_comes_close(epsilon):
     above, mean = share_above(epsilon, randomised_response(epsilon, 2000), worlds=300)

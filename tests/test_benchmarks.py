@@ -48,6 +48,7 @@ SHOWN = {
     ],
     "learned_attacks": ["learned_attacks_cpu_2cores", "learned_attacks_nvidia_h100_80gb_hbm3"],
     "attacks": ["attacks_cpu_1core"],
+    "coverage": ["coverage"],
     "published_predictions": ["published_predictions"],
 }
 

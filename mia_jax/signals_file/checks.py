@@ -169,15 +169,16 @@ def _check_no_probabilities(name: str, logits: np.ndarray, usable: np.ndarray) -
     """Refuse a model that says probabilities where logits [K, ..., C] are due."""
     for model in np.flatnonzero(usable):
         said = logits[model]
-        if said.min() >= -ROUNDING and np.all(
-            np.abs(said.sum(axis=-1, dtype=np.float64) - 1.0) <= SUMS_TO_ONE
-        ):
+        sums = said.sum(axis=-1, dtype=np.float64)
+        percent = np.all(np.abs(sums / 100.0 - 1.0) <= SUMS_TO_ONE)
+        if said.min() >= -ROUNDING and (percent or np.all(np.abs(sums - 1.0) <= SUMS_TO_ONE)):
             row = (int(model), *(0,) * (said.ndim - 1))
             shown = ", ".join(f"{value:.3g}" for value in logits[row][:3])
             more = ", …" if logits.shape[-1] > 3 else ""
+            total, what, p = (100, " in percent", "p / 100") if percent else (1, "", "p")
             refuse(
-                f"{at(name, row)} is [{shown}{more}], which sums to 1 as all rows of model {model} do: these are "
-                f"probabilities p where logits are due; pass np.log(np.maximum(p, 1e-30)) as {name}."
+                f"{at(name, row)} is [{shown}{more}], which sums to {total} as all rows of model {model} do: these "
+                f"are probabilities p{what} where logits are due; pass np.log(np.maximum({p}, 1e-30)) as {name}."
             )
 
 

@@ -26,6 +26,12 @@ def design(member: np.ndarray, usable: np.ndarray, exclude: np.ndarray | None) -
         )
     if num_records < BY_CHANCE:
         return notes
+    if (member[usable] == member[usable][0]).all():
+        notes.append(
+            f"member says the same of all {usable.sum()} models: no record is a member of one and a non-member of "
+            "another, so attacks that compare a record's models find nothing; draw each model's records anew."
+        )
+        return notes
     related = _related(member, usable, exclude)
     counts = member[usable].sum(axis=0)
     if exclude is None and not related and (counts == counts[0]).all():
@@ -63,16 +69,22 @@ def classes(labels: np.ndarray, member: np.ndarray, usable: np.ndarray, num_clas
 
 
 def _related(member: np.ndarray, usable: np.ndarray, exclude: np.ndarray | None) -> list[str]:
-    """The first pair of models of which one's records tell the other's, and that are references of each other."""
+    """The pairs of references of each other of which one's records tell the other's, as one sentence."""
     seen: dict[bytes, int] = {}
+    pairs: list[tuple[int, int]] = []
+    first = ""
     for model in np.flatnonzero(usable):
         for row, what in ((member[model], "the same records"), (~member[model], "complementary records")):
             other = seen.get(np.packbits(row).tobytes())
             if other is not None and (exclude is None or not exclude[model, other]):
-                return [
-                    f"member[{other}] and member[{model}] hold {what}, and each is a reference of the other, whose "
-                    f"membership it gives away: add twin, int [K], -1 for models without one, with twin[{other}] = "
-                    f"{model} and twin[{model}] = {other}, or exclude, bool [K, K]."
-                ]
+                pairs.append((other, int(model)))
+                first = first or what
         seen[np.packbits(member[model]).tobytes()] = int(model)
-    return []
+    if not pairs:
+        return []
+    (one, two), more = pairs[0], "; ".join(f"{a} and {b}" for a, b in pairs[1:])
+    return [
+        f"member[{one}] and member[{two}] hold {first}, and each is a reference of the other, whose membership it "
+        f"gives away{f' (so do {more})' if more else ''}: add exclude, bool [K, K], True for every such pair, or "
+        f"twin, int [K], -1 for models without one, with twin[{one}] = {two} and twin[{two}] = {one}."
+    ]

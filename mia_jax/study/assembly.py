@@ -68,7 +68,7 @@ def report_inputs(
         data_facts=facts.data_facts,
         command=facts.command,
         utility=facts.utility,
-        results=facts.results,
+        results=_with_p_values(facts.results, usable, member, twin),
         curves={key: summary.curve(values, member) for key, values in usable.items()},
         histograms={key: summary.histogram(values, member) for key, values in usable.items()},
         comparisons=summary.comparisons(usable, member, twin, config.report.confidence),
@@ -88,6 +88,17 @@ def report_inputs(
         audits=facts.audits,
         notes=facts.notes,
     )
+
+
+def _with_p_values(
+    results: Sequence[Row], scores: Mapping[Pair, np.ndarray], member: np.ndarray, twin: Array
+) -> list[Row]:
+    """The results, those of the last checkpoint with `auc_p_holm`: that an AUC is 0.5, adjusted for all of them."""
+    last = [row for row in last_rows(results) if (row["family"], row["attack"]) in scores]
+    found = [{"p": metrics.auc_p_value(scores[row["family"], row["attack"]], member, twin)} for row in last]
+    adjusted = [row["p_holm"] for row in summary.with_holm(found, "p", "p_holm")]
+    by_row = {id(row): p for row, p in zip(last, adjusted, strict=True)}
+    return [{**row, "auc_p_holm": by_row.get(id(row))} for row in results]
 
 
 def _slices(

@@ -1,16 +1,17 @@
 """Attacks on somebody's own models: one file of signals in, scores, tables and the report out.
 
-signals.json           what made the results: the file's fingerprint, the config, what was derived
+signals.json           what made the scores: the file's fingerprint, the settings, what was derived
 scores.npz             member, valid, and one array [K, N] for every attack
 results.json, results.csv, utility.csv, slices.csv, vulnerability/, figures/, report.html
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from mia_jax import attacks as attack_library
@@ -48,43 +49,58 @@ def attack_file(
 ) -> ReportInputs:
     """Run the config's attacks on the signals in `path` and write everything to `workdir`.
 
-    Only `config.name`, `seed`, `attacks` and `report` are read. Raises `ConfigError` for a file that
-    cannot be used, before any work, and `RunError` for a directory that holds something else.
+    Attacks that were run there before on the same file with the same settings stay, and are reported
+    beside the new ones. Only `config.name`, `seed`, `attacks` and `report` are read. Raises `ConfigError`
+    for a file that cannot be used, before any work, and `RunError` for a directory that holds something
+    else.
     """
     tell = tell or Silent()
     brought = load(path, embedding_p=embedding_p)
+    record = _record(brought, config, embedding_p)
+    _check_free(workdir, record, overwrite=overwrite)
     with run_directory.locked(workdir):
-        record = _record(brought, config)
         _check_free(workdir, record, overwrite=overwrite)
-        inputs, scores = attack(brought, config, tell=tell)
-        run_directory.remove(workdir, OURS)
+        inputs, scores = attack(brought, config, earlier=_earlier(workdir, record), tell=tell)
         store = Store(workdir)
-        store.write_json("signals.json", record)
+        if not _same(store.read_json("signals.json"), record):
+            run_directory.remove(workdir, OURS)
+            store.write_json("signals.json", record)
         store.write_arrays("scores.npz", scores)
         tell.say(f"report: {_write_report(inputs, workdir)}")
     return inputs
 
 
 def attack(
-    brought: SignalsFile, config: Config, *, tell: Reporter | None = None
+    brought: SignalsFile,
+    config: Config,
+    *,
+    earlier: Mapping[str, np.ndarray] | None = None,
+    tell: Reporter | None = None,
 ) -> tuple[ReportInputs, dict[str, np.ndarray]]:
-    """What a report shows of a person's signals, and the scores by attack, float64 [K, N] each."""
+    """What a report shows of a person's signals, and the scores by attack, float64 [K, N] each.
+
+    earlier: scores of attacks that need not be run again, by name.
+    """
     tell = tell or Silent()
     seen = brought.observations._replace(key=keys.roots(config.seed).attack)
     there = {field for field, value in seen._asdict().items() if value is not None}
     selected = attack_library.select(config.attacks, there)
     skipped = {name: f"needs {' and '.join(fields)}" for name, fields in selected.lacking.items()}
     _check_groups(brought)
+    _check_population(seen)
     _check_possible(config, skipped, selected.attacks)
     for note in brought.facts["notes"]:
         tell.say(f"note: {note}")
     for name, reason in skipped.items():
         tell.say(f"{name} is left out, it {reason}, which the file does not have")
-    scores = {}
+    scores = dict(earlier or {})
     for one in selected.attacks:
-        tell.say(f"attack: {one.name}")
-        scores[one.name] = scores_of(one, seen)
+        if one.name not in scores:
+            tell.say(f"attack: {one.name}")
+            scores[one.name] = scores_of(one, seen)
     inputs = _summarise(brought, seen, config, scores, skipped)
+    for note in inputs.notes[len(brought.facts["notes"]) :]:
+        tell.say(f"note: {note}")
     kept: dict[str, Any] = {"member": seen.member, "valid": _valid(seen)}
     return inputs, {**kept, **scores}
 
@@ -108,6 +124,7 @@ def _summarise(
         groups.setdefault("correct", np.asarray(seen.correct) > 0.5)
         confidence = config.report.confidence
         utility.append(summary.own_utility_row(setting, seen.correct, member, valid, confidence))
+    config = dataclasses.replace(config, attacks=dataclasses.replace(config.attacks, names=tuple(scores)))
     facts = assembly.Facts(
         shown_config={key: configs.to_mapping(config)[key] for key in SHOWN},
         environment=environment(),
@@ -120,7 +137,7 @@ def _summarise(
         ],
         diverged={FAMILY: [int(k) for k in np.flatnonzero(~valid)]},
         skipped={FAMILY: skipped},
-        notes=brought.facts["notes"],
+        notes=[*brought.facts["notes"], *_doubts(utility, labels)],
     )
     named = {(FAMILY, name): values for name, values in scores.items()}
     return assembly.report_inputs(config, facts, named, member, twin, labels, {FAMILY: groups})
@@ -164,28 +181,78 @@ def _check_groups(brought: SignalsFile) -> None:
             )
 
 
-def _record(brought: SignalsFile, config: Config) -> dict[str, Any]:
-    """What makes the results of one command those of no other."""
+def _check_population(seen: Observations) -> None:
+    """Refuse a population that is the pool itself (`ConfigError`)."""
+    pool, population = np.asarray(seen.scaled_logit), np.asarray(seen.population_scaled_logit)
+    if seen.population_scaled_logit is not None and np.array_equal(pool, population):
+        raise ConfigError(
+            "the population's signals are those of the records themselves: the population must be records that no "
+            "model was trained on; leave its arrays out where you have none."
+        )
+
+
+def _doubts(utility: Sequence[Mapping[str, Any]], labels: np.ndarray | None) -> list[str]:
+    """What the accuracies say against the arrays: sentences."""
+    doubts = []
+    for row in utility:
+        if row["gap_high"] is not None and row["gap_high"] < 0:
+            doubts.append(
+                f"the models are right about {row['train_accuracy']:.1%} of members and {row['test_accuracy']:.1%} of "
+                "non-members: training does the opposite, so member may be inverted; if so, pass ~member."
+            )
+        if labels is None or row["train_accuracy"] is None:
+            continue
+        frequent = np.bincount(labels).max() / labels.size
+        if row["train_accuracy"] < frequent and row["test_accuracy"] < frequent:
+            doubts.append(
+                f"the models are right about {row['train_accuracy']:.1%} of members, and always naming the most "
+                f"frequent class would be about {frequent:.1%}: the labels may not belong to these signals, or count "
+                "from 1; nothing below means much if so."
+            )
+    return doubts
+
+
+def _record(brought: SignalsFile, config: Config, embedding_p: float) -> dict[str, Any]:
+    """What makes the results of one command those of no other: the file, and what decides scores."""
+    constants = {key: value for key, value in configs.to_mapping(config.attacks).items() if key != "names"}
     return {
-        "fingerprint": brought.facts["fingerprint"],
         "file": brought.facts.get("file"),
+        "fingerprint": brought.facts["fingerprint"],
+        "settings": {"seed": config.seed, "embedding_p": embedding_p, **constants},
         "facts": brought.facts,
-        "config": {key: configs.to_mapping(config)[key] for key in SHOWN},
-        "jax": jax.__version__,
     }
 
 
-def _check_free(workdir: Path, record: dict[str, Any], *, overwrite: bool) -> None:
-    """Make sure that `workdir` is free, or holds earlier results of the same file (`RunError`)."""
+def _same(old: Any, record: Mapping[str, Any]) -> bool:
+    """Whether earlier results are of the same file and settings."""
+    return bool(old) and all(old.get(key) == record[key] for key in ("fingerprint", "settings"))
+
+
+def _earlier(workdir: Path, record: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The scores that are there already, by attack; none of another file or other settings."""
+    store = Store(workdir)
+    if not _same(store.read_json("signals.json"), record):
+        return {}
+    found = store.read_arrays("scores.npz") or {}
+    return {name: values for name, values in found.items() if name not in ("member", "valid")}
+
+
+def _check_free(workdir: Path, record: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Make sure that `workdir` is free, or holds earlier results of the same file and settings (`RunError`)."""
     if not (workdir / "signals.json").exists():
         run_directory.check_empty(workdir)
         return
     old = Store(workdir).read_json("signals.json") or {}
-    if old.get("fingerprint") != record["fingerprint"] and not overwrite:
-        raise RunError(
-            f"{workdir} holds results of another file, {old.get('file')}: name another --workdir, or --overwrite "
-            "to delete them."
-        )
+    if overwrite or _same(old, record):
+        return
+    what = f"of another file, {old.get('file')}"
+    if old.get("fingerprint") == record["fingerprint"]:
+        there, here = old.get("settings", {}), record["settings"]
+        other = [
+            f"{key} {there.get(key)!r}, here {here[key]!r}" for key in here if there.get(key) != here[key]
+        ]
+        what = f"with other settings ({'; '.join(other)})"
+    raise RunError(f"{workdir} holds results {what}: name another --workdir, or --overwrite to delete them.")
 
 
 def _write_report(inputs: ReportInputs, workdir: Path) -> Path:

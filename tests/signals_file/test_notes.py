@@ -78,3 +78,18 @@ def test_records_in_rows():
 def test_population_labels_without_logits(world):
     (note,) = notes_of(world.but(population_logits=None))
     assert note.startswith("population_labels is there without population_logits")
+
+
+def test_all_models_alike_is_said_once_and_pairs_are_all_named():
+    from mia_jax.signals_file import notes
+
+    rng = np.random.default_rng(0)
+    usable = np.ones(6, bool)
+    alike = notes.design(np.tile(rng.random(40) < 0.5, (6, 1)), usable, None)
+    assert len(alike) == 1
+    assert "member says the same of all 6 models" in alike[0]
+    half = rng.random((3, 40)) < 0.5
+    paired = notes.design(np.concatenate([half, ~half]), usable, None)
+    assert len(paired) == 1
+    assert "member[0] and member[3] hold complementary records" in paired[0]
+    assert "(so do 1 and 4; 2 and 5)" in paired[0]

@@ -116,13 +116,57 @@ def test_results_of_another_file_are_kept(file, arrays, tmp_path):
     assert (out / "results.json").read_bytes() != before
 
 
-def test_the_same_file_with_other_attacks_replaces_its_results(file, tmp_path):
+def test_attacks_are_added_to_those_of_the_same_file_and_settings(file, tmp_path):
     own_signals.attack_file(file, FEW, tmp_path / "out")
-    own_signals.attack_file(file, config("entropy"), tmp_path / "out")
-    assert set(np.load(tmp_path / "out" / "scores.npz")) == {"member", "valid", "entropy"}
-    assert [row["attack"] for row in json.loads((tmp_path / "out" / "results.json").read_text())] == [
-        "entropy"
-    ]
+    mine = tmp_path / "out" / "figures" / "mine.txt"
+    mine.write_text("precious")
+    before = dict(np.load(tmp_path / "out" / "scores.npz"))
+    own_signals.attack_file(file, config("entropy", "loss"), tmp_path / "out")
+    after = np.load(tmp_path / "out" / "scores.npz")
+    assert set(after) == {*before, "entropy"}
+    for name, values in before.items():
+        np.testing.assert_array_equal(after[name], values)
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [row["attack"] for row in rows] == [*FEW.attacks.names, "entropy"]
+    assert mine.exists()
+
+
+def test_other_settings_are_refused_by_name(file, tmp_path):
+    own_signals.attack_file(file, FEW, tmp_path / "out")
+    other = Config(name="mine", seed=3, attacks=AttacksConfig(names=("loss",), folds=5))
+    with pytest.raises(RunError, match=r"results with other settings \(seed 0, here 3; folds 4, here 5\)"):
+        own_signals.attack_file(file, other, tmp_path / "out")
+    own_signals.attack_file(file, other, tmp_path / "out", overwrite=True)
+    assert set(np.load(tmp_path / "out" / "scores.npz")) == {"member", "valid", "loss"}
+
+
+def test_a_refused_directory_is_not_touched(file, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("precious")
+    with pytest.raises(RunError):
+        own_signals.attack_file(file, FEW, tmp_path / "out")
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+
+
+def test_a_population_that_is_the_pool_is_refused(arrays):
+    brought = {**arrays, "population_logits": arrays["logits"], "population_labels": arrays["labels"]}
+    with pytest.raises(ConfigError, match="the population must be records that no model was trained on"):
+        own_signals.attack(observations_of(brought), FEW)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda a: {**a, "member": ~a["member"]}, "member may be inverted"),
+        (lambda a: {**a, "labels": (a["labels"] + 1) % C}, "the labels may not belong to these signals"),
+    ],
+)
+def test_accuracies_that_speak_against_the_arrays_are_noted(arrays, change, words):
+    logits = arrays["logits"] + 1.5 * np.eye(C)[arrays["labels"]]
+    inputs, _ = own_signals.attack(observations_of(change({**arrays, "logits": logits})), FEW)
+    assert any(words in note for note in inputs.notes)
+    plain, _ = own_signals.attack(observations_of({**arrays, "logits": logits}), FEW)
+    assert not any(words in note for note in plain.notes)
 
 
 def test_a_directory_with_other_things_is_refused(file, tmp_path):
