@@ -94,10 +94,13 @@ def main(_: Sequence[str]) -> None:
     device = jax.devices()[0]
     about = machine(("jax", "flax", "optax", "numpy"), accelerator=device.platform != "cpu")
     member, attacks = calls(FLAGS.models, FLAGS.records, FLAGS.population)
-    rows = []
+    result: dict[str, Any] = {
+        "machine": about,
+        "device": f"{len(jax.devices())} x {device.device_kind}",
+        "rows": [],
+    }
     for name in FLAGS.attacks:
-        rows.append(row(name, attacks[name], member))
-        result = {"machine": about, "device": f"{len(jax.devices())} x {device.device_kind}", "rows": rows}
+        result["rows"].append(row(name, attacks[name], member))
         if FLAGS.out:
             Path(FLAGS.out).write_text(json.dumps(result, indent=1) + "\n")
     print(markdown(result))

@@ -99,6 +99,9 @@ def attack() -> None:
                 )
             )
             return
+        for name in ("seed", "overwrite", "embedding_p"):
+            if flags.FLAGS[name].present:
+                raise ConfigError(f"--{name} goes with --signals only: a run has its own; leave it out.")
         if not Path(flags.FLAGS.workdir).exists():
             raise RunError(
                 f"{flags.FLAGS.workdir} does not exist: run scripts/train.py with this --workdir first, or name a "

@@ -50,8 +50,8 @@ class Difference(NamedTuple):
 
 
 class Rate(NamedTuple):
-    """A TPR at an FPR, what each entry [K, N] adds to its error downwards and upwards, and the lowest and
-    highest step of the ROC that the threshold's own error could lead to.
+    """A TPR at an FPR, what each entry [K, N] adds to its error downwards and upwards, the lowest and
+    highest step of the ROC that the threshold's own error could lead to, and the latter's threshold.
     """
 
     tpr: float
@@ -59,6 +59,7 @@ class Rate(NamedTuple):
     above: np.ndarray
     lowest: float
     highest: float
+    last_threshold: float
 
 
 def auc_interval(
@@ -113,6 +114,8 @@ def tpr_interval(
     scores, member: [K, N]; NaN scores are missing. (None, None) with fewer than one expected false
     positive. Where tied scores make the TPR jump from step to step, each end allows for the steps
     that the FPR's error could lead to on its side (distances combined as in Zou & Donner 2008).
+    With fewer than about ten expected false positives, or a few tied levels only, intervals cover less
+    than they say: 90 % of 95 % was measured at three, 86 % with scores of a handful of values.
     twin: as for `auc_interval`.
     """
     scores, held = target_by_record(scores, member)
@@ -123,7 +126,9 @@ def tpr_interval(
     below, above = spread(rate.below, known, twin), spread(rate.above, known, twin)
     low, high = share_ends(rate.tpr, below, above, known, confidence)
     if 0.0 < rate.tpr < 1.0:
-        return Interval(low, high)
+        # A steep ROC at a TPR near 0 would take the end to 1: it ends where that of the last step does.
+        own = spread(rate_influence(scores >= rate.last_threshold, known & held), known, twin)
+        return Interval(low, min(high, share_ends(rate.highest, own, own, known, confidence)[1]))
     return Interval(min(low, rate.lowest), max(high, rate.highest))
 
 
@@ -239,7 +244,8 @@ def tpr_rate(
         slopes = ((fall + rise) / (down + up),) * 2
     own = rate_influence(called, known & held)
     below, above = own - slopes[0] * fpr_here, own - slopes[1] * fpr_next
-    return Rate(float(tprs[here]), below, above, float(tprs[first]), float(tprs[last]))
+    ends = (float(tprs[first]), float(tprs[last]), float(thresholds[last]))
+    return Rate(float(tprs[here]), below, above, *ends)
 
 
 def share_ends(

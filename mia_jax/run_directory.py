@@ -118,15 +118,18 @@ class RunDirectory:
             self.store.write_json("environment.json", [*sessions, dict(environment)])
 
     def with_section(self, section: str, values: Mapping[str, Any]) -> RunDirectory:
-        """The same run with other attack or report settings, written down; None keeps a field.
+        """The same run with other attack or report settings, not yet written down; None keeps a field.
 
         Raises `ConfigError` for a value that is not allowed.
         """
         mapping = configs.to_mapping(self.config)
         mapping[section] |= {key: value for key, value in values.items() if value is not None}
         changed = {**self._record, "config": configs.to_mapping(configs.from_mapping(mapping))}
-        self.store.write_json("config.json", changed)
         return RunDirectory(self.path, changed)
+
+    def keep_config(self) -> None:
+        """Write the config down as it is now."""
+        self.store.write_json("config.json", self._record)
 
     def keep_family(self, name: str, family: FamilyConfig, plan: Plan, num_parameters: int) -> Plan:
         """Write down a family's size and plan; give the plan back, as many models together as it was begun with."""

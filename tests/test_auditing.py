@@ -265,3 +265,8 @@ def test_one_run_bound_of_chance_is_nothing():
 def test_what_is_wrong_is_named(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_no_threshold_at_all_is_refused():
+    with pytest.raises(ValueError, match="thresholds is empty"):
+        epsilon_lower_bound(np.arange(8.0), np.arange(8) > 3, delta=0.0, thresholds=[])

@@ -69,7 +69,9 @@ def embedding_norm_likelihood(
     weight of one more record, which alone counts far out, where no kernel reaches.
 
     A norm of 0 has no logarithm: it enters no fit and gets NaN, as do all records of a target whose
-    references hold fewer than two members or two non-members. Raises ValueError for arrays that do not
+    references hold fewer than two members or two non-members. Every target
+    has fits of its own: pooled over targets the AUC of noise is a little below .5 (.48 at 9 models and 37
+    records), that of each target .5. Raises ValueError for arrays that do not
     fit and for negative norms. arXiv 2506.05743.
     """
     check_choice("density", density, ("gaussian", "kde"))

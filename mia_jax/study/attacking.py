@@ -26,33 +26,43 @@ def attack(run: RunDirectory, *, tell: Reporter | None = None) -> None:
     """
     tell = tell or Silent()
     check_references(run.config)
-    run.keep_session(environment())
     for family in run.config.families:
         run.segments(family).check_complete()
-    _check_possible(run)
+    check_possible(run)
+    _check_readable(run)
+    run.keep_config()
+    run.keep_session(environment())
     for family in run.config.families:
         _attack_family(run, family, tell)
 
 
 def _attack_family(run: RunDirectory, family: str, tell: Reporter) -> None:
-    """Score one family's models with every attack that is possible."""
-    attacks = selection(run, family).attacks
+    """Score one family's models with every attack that is possible, one attack after another.
+
+    Each attack's old scores stay until it begins, and its new ones count once all are written.
+    """
     for name, reason in skipped(run, family).items():
         tell.say(f"attack {family}: {name} is left out, it {reason}")
-    for one in attacks:
+    checkpoints = range(len(run.epochs))
+    valid = [observing.usable_models(run, family, number) for number in checkpoints]
+    there = [observing.available(run, family, number) for number in checkpoints]
+    for one in selection(run, family).attacks:
+        unreadable = observing.unreadable(run, one.needs)
+        possible = [number for number in checkpoints if one.needs <= there[number] and not unreadable]
+        tell.say(f"attack {family}: {one.name}{' is left out: ' + unreadable if unreadable else ''}")
         run.forget_scores(family, one.name)
-    tell.say(f"attack {family}: {', '.join(one.name for one in attacks)}")
-    done: dict[str, list[int]] = {one.name: [] for one in attacks}
-    for checkpoint in range(len(run.epochs)):
-        there = observing.available(run, family, checkpoint)
-        now = [one for one in attacks if one.needs <= there]
-        fields = frozenset().union(*(one.needs for one in now))
-        seen = observing.observations(run, family, checkpoint, fields)
-        for one in now:
-            run.write_scores(family, one.name, checkpoint, scores_of(one, seen))
-            done[one.name].append(checkpoint)
-    for one in attacks:
-        run.sign_scores(family, one.name, done[one.name])
+        for number in possible:
+            seen = observing.observations(run, family, number, one.needs, valid=valid[number])
+            run.write_scores(family, one.name, number, scores_of(one, seen))
+        run.sign_scores(family, one.name, possible)
+
+
+def _check_readable(run: RunDirectory) -> None:
+    """Refuse a named attack that needs the records themselves where they are gone (`RunError`)."""
+    for one in attack_library.chosen(run.config.attacks):
+        unreadable = observing.unreadable(run, one.needs)
+        if unreadable and one.name in run.config.attacks.names:
+            raise RunError(unreadable)
 
 
 def scores_of(one: attack_library.Attack, seen: Observations) -> np.ndarray:
@@ -81,7 +91,7 @@ def check_references(config: Config) -> None:
     membership.check_references(config.membership, config.data.pool_size, sides)
 
 
-def _check_possible(run: RunDirectory) -> None:
+def check_possible(run: RunDirectory) -> None:
     """Refuse attacks that the config names and no family can be attacked with (`RunError`)."""
     impossible = [skipped(run, family) for family in run.config.families]
     for name in run.config.attacks.names:

@@ -55,11 +55,17 @@ def available(run: RunDirectory, family: str, checkpoint: int) -> frozenset[str]
 
 
 def observations(
-    run: RunDirectory, family: str, checkpoint: int, fields: Collection[str] = (), part: Part = "pool"
+    run: RunDirectory,
+    family: str,
+    checkpoint: int,
+    fields: Collection[str] = (),
+    part: Part = "pool",
+    valid: np.ndarray | None = None,
 ) -> Observations:
     """What an attacker holds of one family at one checkpoint: membership, and the `fields` asked for.
 
-    part: the records of the pool, or the canaries planted among them.
+    part: the records of the pool, or the canaries planted among them. valid: bool [K], what
+    `usable_models` says, where it was asked before.
     """
     drawn, segments, ours = run.membership(), run.segments(family), columns(run.config, part)
     read: dict[str, Any] = {
@@ -75,9 +81,9 @@ def observations(
     if {"features", "population_features"} & set(fields):
         pool, population = _features(run.config.data, run.config.canaries, run.fingerprint)
         read |= {"features": pool[ours], "population_features": population}
-    valid = usable_models(run, family, checkpoint)
+    valid = usable_models(run, family, checkpoint) if valid is None else valid
     if "trajectory" in read:
-        valid &= np.isfinite(read["trajectory"]).all(axis=(1, 2))
+        valid = valid & np.isfinite(read["trajectory"]).all(axis=(1, 2))
     return Observations(
         np.asarray(drawn.member)[:, ours],
         valid=valid,
@@ -103,6 +109,17 @@ def columns(config: Config, part: Part) -> slice:
     """The columns of the pool's signals that belong to a part; canaries come last."""
     size = config.data.pool_size
     return slice(0, size) if part == "pool" else slice(size, None)
+
+
+def unreadable(run: RunDirectory, needs: Collection[str]) -> str:
+    """Why the records themselves, if an attack needs them, cannot be had any more; "" where they can."""
+    if not {"features", "population_features"} & set(needs):
+        return ""
+    try:
+        _features(run.config.data, run.config.canaries, run.fingerprint)
+    except RunError as error:
+        return str(error)
+    return ""
 
 
 def missing(field: str) -> str:

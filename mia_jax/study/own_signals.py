@@ -10,15 +10,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from scipy.sparse import csgraph
 
 from mia_jax import attacks as attack_library
 from mia_jax import config as configs
 from mia_jax import keys, run_directory, summary
 from mia_jax.attacks import Observations
-from mia_jax.config import Config, ConfigError
+from mia_jax.config import AttackName, Config, ConfigError
 from mia_jax.identity import RunError
 from mia_jax.progress import Reporter, Silent
 from mia_jax.report.inputs import ReportInputs
@@ -30,6 +31,9 @@ from mia_jax.study.environment import environment
 
 FAMILY = "own"
 """The name under which a person's own models stand in tables."""
+
+FORMAT = "mia_jax own signals 1"
+"""By which signals.json is known for ours."""
 
 SHOWN = ("name", "seed", "attacks", "report")
 """The sections of a config that mean something for signals which somebody brings."""
@@ -62,7 +66,7 @@ def attack_file(
         _check_free(workdir, record, overwrite=overwrite)
         inputs, scores = attack(brought, config, earlier=_earlier(workdir, record), tell=tell)
         store = Store(workdir)
-        if not _same(store.read_json("signals.json"), record):
+        if not _same(_old_record(workdir), record):
             run_directory.remove(workdir, OURS)
             store.write_json("signals.json", record)
         store.write_arrays("scores.npz", scores)
@@ -124,7 +128,8 @@ def _summarise(
         groups.setdefault("correct", np.asarray(seen.correct) > 0.5)
         confidence = config.report.confidence
         utility.append(summary.own_utility_row(setting, seen.correct, member, valid, confidence))
-    config = dataclasses.replace(config, attacks=dataclasses.replace(config.attacks, names=tuple(scores)))
+    run = cast(tuple[AttackName, ...], tuple(scores))
+    config = dataclasses.replace(config, attacks=dataclasses.replace(config.attacks, names=run))
     facts = assembly.Facts(
         shown_config={key: configs.to_mapping(config)[key] for key in SHOWN},
         environment=environment(),
@@ -149,11 +154,12 @@ def _valid(seen: Observations) -> np.ndarray:
 
 
 def _twin(seen: Observations) -> np.ndarray:
-    """One model that each excludes, int [K], -1 for none: kept in one fold when thresholds are chosen."""
+    """The first other model that each is tied to by exclusions, int [K], -1 for none."""
     if seen.exclude is None:
         return np.full(len(seen.member), -1)
-    exclude = np.asarray(seen.exclude)
-    return np.where(exclude.any(axis=1), exclude.argmax(axis=1), -1)
+    group = csgraph.connected_components(np.asarray(seen.exclude), directed=False)[1]
+    related = (group[:, None] == group[None, :]) & ~np.eye(group.size, dtype=bool)
+    return np.where(related.any(axis=1), related.argmax(axis=1), -1)
 
 
 def _check_possible(config: Config, skipped: dict[str, str], possible: list[Any]) -> None:
@@ -172,12 +178,12 @@ def _check_possible(config: Config, skipped: dict[str, str], possible: list[Any]
 
 
 def _check_groups(brought: SignalsFile) -> None:
-    """Refuse a grouping with too many values for a table (`ConfigError`)."""
+    """Refuse a grouping of the person's own with too many values for a table (`ConfigError`)."""
     for name, values in brought.groups.items():
-        if not assembly.few_enough(values):
+        if np.unique(values).size > assembly.MOST_VALUES:
             raise ConfigError(
                 f"slice_{name} has {np.unique(values).size} distinct values: at most {assembly.MOST_VALUES} are "
-                "allowed; put several into one first."
+                f"allowed; put several into one first, as np.digitize does."
             )
 
 
@@ -216,11 +222,18 @@ def _record(brought: SignalsFile, config: Config, embedding_p: float) -> dict[st
     """What makes the results of one command those of no other: the file, and what decides scores."""
     constants = {key: value for key, value in configs.to_mapping(config.attacks).items() if key != "names"}
     return {
+        "format": FORMAT,
         "file": brought.facts.get("file"),
         "fingerprint": brought.facts["fingerprint"],
         "settings": {"seed": config.seed, "embedding_p": embedding_p, **constants},
         "facts": brought.facts,
     }
+
+
+def _old_record(workdir: Path) -> dict[str, Any] | None:
+    """What signals.json says of earlier results; None where there is none, or it is somebody else's."""
+    found = Store(workdir).read_json("signals.json") if (workdir / "signals.json").exists() else None
+    return found if isinstance(found, dict) and found.get("format") == FORMAT else None
 
 
 def _same(old: Any, record: Mapping[str, Any]) -> bool:
@@ -231,7 +244,7 @@ def _same(old: Any, record: Mapping[str, Any]) -> bool:
 def _earlier(workdir: Path, record: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The scores that are there already, by attack; none of another file or other settings."""
     store = Store(workdir)
-    if not _same(store.read_json("signals.json"), record):
+    if not _same(_old_record(workdir), record):
         return {}
     found = store.read_arrays("scores.npz") or {}
     return {name: values for name, values in found.items() if name not in ("member", "valid")}
@@ -239,10 +252,10 @@ def _earlier(workdir: Path, record: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def _check_free(workdir: Path, record: Mapping[str, Any], *, overwrite: bool) -> None:
     """Make sure that `workdir` is free, or holds earlier results of the same file and settings (`RunError`)."""
-    if not (workdir / "signals.json").exists():
+    old = _old_record(workdir)
+    if old is None:
         run_directory.check_empty(workdir)
         return
-    old = Store(workdir).read_json("signals.json") or {}
     if overwrite or _same(old, record):
         return
     what = f"of another file, {old.get('file')}"

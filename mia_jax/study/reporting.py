@@ -12,7 +12,7 @@ from mia_jax.progress import Reporter, Silent
 from mia_jax.report.inputs import ReportInputs
 from mia_jax.run_directory import RunDirectory
 from mia_jax.study import assembly, observing
-from mia_jax.study.attacking import selection, skipped
+from mia_jax.study.attacking import check_possible, selection, skipped
 from mia_jax.study.environment import environment
 from mia_jax.types import Membership
 
@@ -22,14 +22,16 @@ def report(run: RunDirectory, *, tell: Reporter | None = None) -> ReportInputs:
     from mia_jax.report import write_report
 
     tell = tell or Silent()
-    run.keep_session(environment())
     inputs = summarise(run)
+    run.keep_config()
+    run.keep_session(environment())
     tell.say(f"report: {write_report(inputs, run.path)}")
     return inputs
 
 
 def summarise(run: RunDirectory) -> ReportInputs:
     """Everything a report shows, from a run's signals and scores."""
+    check_possible(run)
     config, last = run.config, len(run.epochs) - 1
     drawn, ours = run.membership(), observing.columns(run.config, "pool")
     member = np.asarray(drawn.member)[:, ours]
@@ -60,7 +62,7 @@ def summarise(run: RunDirectory) -> ReportInputs:
         utility=utility,
         results=results,
         diverged=diverged,
-        skipped={family: skipped(run, family) for family in config.families},
+        skipped={family: skipped(run, family) | _not_run(run, family) for family in config.families},
         audits=audits,
     )
     return assembly.report_inputs(config, facts, final, member, drawn.twin, labels, groups)
@@ -71,6 +73,16 @@ def _scores(run: RunDirectory, family: str, checkpoint: int) -> dict[str, np.nda
     names = [one.name for one in selection(run, family).attacks]
     return {
         name: run.scores(family, name, checkpoint) for name in names if checkpoint in run.scored(family, name)
+    }
+
+
+def _not_run(run: RunDirectory, family: str) -> dict[str, str]:
+    """The attacks that were possible but for the records themselves, which could not be read again."""
+    names = [one.name for one in selection(run, family).attacks]
+    return {
+        name: "needs features, which could not be read again"
+        for name in names
+        if not run.scored(family, name)
     }
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mia_jax import attacks, data, run_directory, study
-from mia_jax.config import AttacksConfig, CanariesConfig
+from mia_jax.config import AttacksConfig, CanariesConfig, ConfigError
 from mia_jax.data.features import features
 from mia_jax.identity import RunError
 from mia_jax.study import observing
@@ -91,15 +91,29 @@ def test_the_report_has_audits_slices_and_every_record(rich_run, tmp_path):
     json.dumps([*inputs.slices, *inputs.audits, *inputs.exposed["mlp"]], allow_nan=False)
 
 
-def test_an_attack_that_nothing_was_recorded_for_is_refused(finished_run):
+def test_an_attack_that_nothing_was_recorded_for_is_refused_and_changes_nothing(finished_run):
+    before = (finished_run.path / "config.json").read_bytes()
     named = finished_run.with_section("attacks", {"names": ["loss", "gradient_norm"]})
-    try:
-        with pytest.raises(
-            RunError, match=r"names holds gradient_norm, which needs gradient_norm \(recorded with"
-        ):
-            study.attack(named)
-    finally:
-        named.with_section("attacks", {"names": list(finished_run.config.attacks.names)})
+    with pytest.raises(
+        RunError, match=r"names holds gradient_norm, which needs gradient_norm \(recorded with"
+    ):
+        study.attack(named)
+    assert (finished_run.path / "config.json").read_bytes() == before
+    assert finished_run.scored("mlp", "loss") == [0, 1, 2]
+
+
+def test_records_that_are_gone_leave_out_what_needs_them(rich_run, monkeypatch):
+    def gone(*_):
+        raise ConfigError("there is no such file")
+
+    monkeypatch.setattr("mia_jax.study.observing.data.load", gone)
+    observing._features.cache_clear()
+    few = rich_run.with_section("attacks", {"names": ["loss", "quantile_regression"]})
+    with pytest.raises(RunError, match="cannot be read: there is no such file"):
+        study.attack(few)
+    assert rich_run.scored("mlp", "loss") == [0, 1, 2]
+    assert observing.unreadable(rich_run, {"features"})
+    assert not observing.unreadable(rich_run, {"logits"})
 
 
 def test_features_of_other_records_are_refused(rich_run):
