@@ -147,6 +147,8 @@ def _rates(
     inside, outside = _sides(scores, member)
     if thresholds is None and np.asarray(scores).dtype == bool:
         thresholds = (1.0,)
+    if thresholds is not None and not len(thresholds):
+        raise ValueError("thresholds is empty: give at least one, or None to try ranks.")
     if thresholds is not None:
         # Two ends of two rates: read the other way round, 1 - TPR and 1 - FPR have the same ends.
         risk = (1.0 - confidence) / (2 * len(thresholds))

@@ -6,8 +6,8 @@ the same kind.
 
 There is none for one fixed pool, because none was found that holds. Measured there, with 32 models
 and 200 records (benchmarks/coverage.py, the last two cells): the two-way interval of the AUC covers
-99-100 % where records differ in exposure, and is 1.6 times too wide; clustering by target alone
-covers 94-96 % for raw signals, offline LiRA and RMIA, but 85 % (null) and 92 % (signal) for online
+99.7-99.8 % where records differ in exposure, and is 1.6 times too wide; clustering by target alone
+covers 93-96 % for raw signals, offline LiRA and RMIA, but 84 % (null) and 91 % (signal) for online
 LiRA, whose targets share noisy references. A jackknife over 16 groups of models that scores anew
 each time was tried too: 98-99 % and 1.2 to 1.7 times too wide for online LiRA's AUC, 1.5 to 2.4
 times for the TPR of LiRA and RMIA.

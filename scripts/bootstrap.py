@@ -40,13 +40,15 @@ def main(arguments: list[str]) -> int:
 
 def test(*, slow: bool) -> int:
     """Linter, type checker and fast tests; or the slow tests alone."""
+    # The tests of one file share what they compile.
+    pytest = [python(), "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile"]
     fast = [
         [python(), "-m", "ruff", "check", "."],
         [python(), "-m", "ruff", "format", "--check", "."],
         [python(), "-m", "pyrefly", "check", "--python-interpreter-path", python()],
-        [python(), "-m", "pytest", "-q", "-n", "2", "-m", "not slow"],
+        [*pytest, "-m", "not slow"],
     ]
-    commands = [[python(), "-m", "pytest", "-q", "-n", "2", "-m", "slow"]] if slow else fast
+    commands = [[*pytest, "-m", "slow"]] if slow else fast
     return next((code for code in map(call, commands) if code), 0)
 
 
