@@ -51,7 +51,8 @@ def epsilon_lower_bound(
     decisions. With (epsilon, delta)-DP, TPR <= e^epsilon FPR + delta and 1 - FPR <= e^epsilon (1 -
     TPR) + delta (Kairouz, Oh & Viswanath 2015), so epsilon >= log((hit - delta) / miss).
 
-    Raises ValueError for scores that are NaN or of another shape, and for a side without trials.
+    Raises ValueError for scores that are NaN or of another shape, for a side without trials, and for
+    no threshold at all.
     """
     found = _rates(scores, member, confidence, thresholds)
     return max((_epsilon(rates, delta) for rates in found), default=0.0)
@@ -147,9 +148,9 @@ def _rates(
     inside, outside = _sides(scores, member)
     if thresholds is None and np.asarray(scores).dtype == bool:
         thresholds = (1.0,)
-    if thresholds is not None and not len(thresholds):
-        raise ValueError("thresholds is empty: give at least one, or None to try ranks.")
     if thresholds is not None:
+        if not len(thresholds):
+            raise ValueError("thresholds is empty: give at least one, or None to try ranks of the scores.")
         # Two ends of two rates: read the other way round, 1 - TPR and 1 - FPR have the same ends.
         risk = (1.0 - confidence) / (2 * len(thresholds))
         for threshold in thresholds:

@@ -15,9 +15,9 @@ from typing import Any, cast
 import numpy as np
 from scipy.sparse import csgraph
 
+from mia_jax import __version__, keys, run_directory, summary
 from mia_jax import attacks as attack_library
 from mia_jax import config as configs
-from mia_jax import keys, run_directory, summary
 from mia_jax.attacks import Observations
 from mia_jax.config import AttackName, Config, ConfigError
 from mia_jax.identity import RunError
@@ -64,7 +64,8 @@ def attack_file(
     _check_free(workdir, record, overwrite=overwrite)
     with run_directory.locked(workdir):
         _check_free(workdir, record, overwrite=overwrite)
-        inputs, scores = attack(brought, config, earlier=_earlier(workdir, record), tell=tell)
+        earlier = {} if overwrite else _earlier(workdir, record)
+        inputs, scores = attack(brought, config, earlier=earlier, tell=tell)
         store = Store(workdir)
         if not _same(_old_record(workdir), record):
             run_directory.remove(workdir, OURS)
@@ -225,7 +226,7 @@ def _record(brought: SignalsFile, config: Config, embedding_p: float) -> dict[st
         "format": FORMAT,
         "file": brought.facts.get("file"),
         "fingerprint": brought.facts["fingerprint"],
-        "settings": {"seed": config.seed, "embedding_p": embedding_p, **constants},
+        "settings": {"version": __version__, "seed": config.seed, "embedding_p": embedding_p, **constants},
         "facts": brought.facts,
     }
 
