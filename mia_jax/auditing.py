@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import optimize, stats
 
+from mia_jax.privacy.gaussian import analytic_gaussian_epsilon
 from mia_jax.types import Array
 from mia_jax.validation import as_mask
 
@@ -86,18 +87,7 @@ def gaussian_epsilon(mu: float, *, delta: float) -> float:
     _check_between("delta", delta, 0.0, 1.0, low_open=True)
     if not 0 <= mu < np.inf:
         raise ValueError(f"mu is {mu}: it must be finite and at least 0.")
-
-    def excess(epsilon: float) -> float:
-        away = stats.norm.logcdf(-epsilon / mu - mu / 2) + epsilon
-        return float(stats.norm.cdf(-epsilon / mu + mu / 2) - np.exp(away) - delta)
-
-    if mu == 0 or excess(0.0) <= 0:
-        return 0.0
-    high = 1.0
-    while excess(high) > 0:
-        high *= 2
-    root: Any = optimize.brentq(excess, 0.0, high)
-    return float(root)
+    return analytic_gaussian_epsilon(mu, 1.0, delta)
 
 
 def one_run_epsilon(

@@ -10,7 +10,7 @@ from typing import Any
 from mia_jax import config as configs
 from mia_jax.config import Config
 
-FORMAT = 2
+FORMAT = 3
 """Of the artefacts in a run directory; raised when they change."""
 
 MAY_DIFFER = (
@@ -18,6 +18,7 @@ MAY_DIFFER = (
     "attacks",
     "report",
     "audit",
+    "tradeoff",
     "membership.num_models",
     "training.models_per_chunk",
     "data.source",

@@ -25,6 +25,9 @@ class Roots(NamedTuple):
     order: Key
     dropout: Key
     attack: Key
+    noise: Key
+    label: Key
+    release: Key
 
 
 def roots(seed: int) -> Roots:

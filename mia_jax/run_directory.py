@@ -10,7 +10,7 @@ commits/FAMILY/…       one record per finished segment: what has no record, do
 states/FAMILY/…        where an unfinished chunk of models goes on
 parameters/FAMILY/…    where asked for
 scores/FAMILY/ATTACK   Zarr arrays [K, T, N], and ATTACK.json: what made them
-results.json, results.csv, utility.csv, slices.csv, audit.csv, vulnerability/, figures/, report.html
+results.json, results.csv, utility.csv, slices.csv, privacy.csv, audit.csv, vulnerability/, figures/, report.html
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ REPORTS = (
     "results.csv",
     "utility.csv",
     "slices.csv",
+    "privacy.csv",
     "audit.csv",
 )
 """What a report writes."""
@@ -129,6 +130,16 @@ class RunDirectory:
 
     def keep_config(self) -> None:
         """Write the config down as it is now."""
+        self.store.write_json("config.json", self._record)
+
+    @property
+    def noise_multiplier(self) -> float | None:
+        """The noise of DP-SGD, relative to the clip norm; None without it."""
+        return self._record.get("noise_multiplier")
+
+    def keep_noise(self, noise_multiplier: float | None) -> None:
+        """Write down the noise of DP-SGD, so that a run goes on with the very number that it began with."""
+        self._record["noise_multiplier"] = noise_multiplier
         self.store.write_json("config.json", self._record)
 
     def keep_family(self, name: str, family: FamilyConfig, plan: Plan, num_parameters: int) -> Plan:
@@ -240,6 +251,19 @@ def create(
     run.store.write_arrays("labels.npz", {part: np.asarray(getattr(dataset, part).y) for part in _LABELLED})
     run.store.write_arrays("membership.npz", {k: np.asarray(v) for k, v in membership._asdict().items()})
     return run
+
+
+def kept_noise(path: Path, config: Config) -> float | None:
+    """The noise of DP-SGD that a run at `path` of this config was begun with; None where there is none."""
+    record = _read_record(path)
+    if record is None or record["format"] != FORMAT:
+        return None
+    old = configs.from_mapping(record["config"])
+    same = all(getattr(old, name) == getattr(config, name) for name in _DECIDE_NOISE)
+    return record.get("noise_multiplier") if same else None
+
+
+_DECIDE_NOISE = ("dp_sgd", "training", "canaries")
 
 
 def existing(path: Path) -> RunDirectory:

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from mia_jax.defences.parameters import path_of
 from mia_jax.identity import RunError
 from mia_jax.store import Store, checksum
 from mia_jax.training import Segment, TrainState
-from mia_jax.types import Signals
+from mia_jax.types import Params, Signals
 
 PARTS = {"pool": Signals._fields, "population": Signals._fields, "test": ("log_prob", "correct")}
 """The signals that are kept of each part of the data."""
@@ -115,6 +116,40 @@ class Segments:
             blocks.append(values)
         return np.concatenate(blocks)
 
+    def parameters(self, checkpoint: int, like: Params) -> Params:
+        """The parameters of all K models at one checkpoint, checked: a pytree like `like`, NumPy [K, …].
+
+        like: one model's parameters, or their shapes. `RunError` where none were kept, or other ones.
+        """
+        paths = jax.tree_util.tree_leaves_with_path(like)
+        wanted = {path_of(path): tuple(leaf.shape) for path, leaf in paths}
+        blocks = [self._kept_parameters(Place(*models, checkpoint)) for models in self._finished_chunks()]
+        for found in blocks:
+            if {name: values.shape[1:] for name, values in found.items()} != wanted:
+                raise RunError(
+                    f"{self._store.address}/parameters/{self._family} are of another model: it has {sorted(wanted)}, "
+                    f"and kept were {sorted(found)}."
+                )
+        whole = [np.concatenate([found[name] for found in blocks]) for name in wanted]
+        return jax.tree.unflatten(jax.tree.structure(like), whole)
+
+    def _kept_parameters(self, place: Place) -> dict[str, np.ndarray]:
+        """The parameters [M, …] of a chunk at a checkpoint, by path (`RunError`)."""
+        entry = place.entry("parameters", self._family)
+        kept = self._commits[place].get("parameters")
+        if kept is None:
+            raise RunError(
+                f"{self._store.address} holds no parameters of family {self._family} at checkpoint {place.checkpoint}: "
+                'train with config.recording.parameters="final" ("all": at every checkpoint).'
+            )
+        found = self._store.read_arrays(entry, kept)
+        if found is None:
+            raise RunError(
+                f"{self._store.address}/{entry} is missing or damaged: delete {self._store.address}/commits/"
+                f"{self._family}/{place.start:06d}-{place.stop:06d} and run the training again to restore it."
+            )
+        return found
+
     def recorded(self, checkpoint: int) -> set[str]:
         """The names of the signals that `signal` gives at a checkpoint (`RunError` before all K models are)."""
         chunks = self._finished_chunks()
@@ -196,4 +231,4 @@ def _leaves(state: TrainState) -> dict[str, np.ndarray]:
 def _named_leaves(params: Any) -> dict[str, np.ndarray]:
     """Parameters by their path in the tree."""
     paths = jax.tree_util.tree_leaves_with_path(params)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in paths}
+    return {path_of(path): np.asarray(leaf) for path, leaf in paths}

@@ -16,9 +16,17 @@ class Model(NamedTuple):
 
     init(key, x) -> params: x is one record, for its shape. apply(params, x, *, key=None,
     train=False) -> logits [C]: `key` drives dropout and is needed only where train is True.
-    embed(params, x) -> [E]: the penultimate layer, where the model has one. taps: the forward pass
-    with its weights' inputs and pre-activations laid open, for gradient norms without gradients.
-    steps(params, x) -> [L, C]: the logits after every step of a sequence, where the model reads one.
+    embed(params, x) -> [E]: the penultimate layer, where the model has one. steps(params, x) -> [L, C]:
+    the logits after every step of a sequence, where the model reads one.
+    taps(params, x, shifts, *, key=None, train=False) -> (logits [C], {name: Tap}): the same forward pass,
+    each pre-activation z = a W + b with shifts[name] added (shifts None: nothing), and what entered the
+    weights, so that gradient norms need no gradients. One's own is written with a
+    `mia_jax.models.taps.Recorder`, which adds and notes; every parameter stands in exactly one tap:
+
+        recorder = Recorder(shifts)
+        z = recorder.dense("head", x @ params["W"] + params["b"], {("W",): x}, bias=("b",))
+        return z, recorder.taps
+
     Records must not influence one another (no batch normalisation). Any library's init/apply pair
     of this form is a Model as it stands.
     """

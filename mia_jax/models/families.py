@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 
 import jax
@@ -20,23 +21,30 @@ TOLERANCE = 0.01
 
 def build(family: FamilyConfig, dataset: Dataset) -> Model:
     """The model that `family` names, for the records of `dataset`. Raises `ConfigError`."""
+    if family.kind != "mlp":
+        _check_steps(family, dataset)
+    return _built(family, dataset.num_classes, dataset.vocabulary_size)
+
+
+@functools.lru_cache  # an equal family is the same model, and compiles to one program
+def _built(family: FamilyConfig, num_classes: int, vocabulary_size: int) -> Model:
+    """The model of a family that fits the records."""
     if family.kind == "mlp":
         return mlp(
-            num_classes=dataset.num_classes,
+            num_classes=num_classes,
             hidden=family.hidden,
             layers=family.layers,
             dropout=family.dropout,
-            vocabulary_size=dataset.vocabulary_size,
+            vocabulary_size=vocabulary_size,
             embedding=family.embedding,
         )
-    _check_steps(family, dataset)
     return recurrent(
         family.kind,
-        num_classes=dataset.num_classes,
+        num_classes=num_classes,
         hidden=family.hidden,
         layers=family.layers,
         dropout=family.dropout,
-        vocabulary_size=dataset.vocabulary_size,
+        vocabulary_size=vocabulary_size,
         embedding=family.embedding,
         steps=family.steps,
     )

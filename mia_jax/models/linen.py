@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from mia_jax.models.base import Model
+from mia_jax.models.taps import Recorder, Tap
 from mia_jax.types import Array, Inputs, Key, Ragged
 
 
@@ -31,7 +33,51 @@ def as_model(module: nn.Module, *, sequential: bool = False) -> Model:
     def steps(params: Any, x: Inputs) -> jax.Array:
         return jnp.asarray(module.apply({"params": params}, x, method="every_step"))
 
-    return Model(init, apply, embed, steps=steps if sequential else None)
+    def taps(
+        params: Any,
+        x: Inputs,
+        shifts: dict[str, Array] | None,
+        *,
+        key: Key | None = None,
+        train: bool = False,
+    ) -> tuple[jax.Array, dict[str, Tap]]:
+        recorder = Recorder(shifts)
+        with nn.intercept_methods(_recording(recorder)):
+            logits = apply(params, x, key=key, train=train)
+        return logits, recorder.taps
+
+    return Model(init, apply, embed, taps, steps if sequential else None)
+
+
+class TappedModule(nn.Module):
+    """A layer over the steps of a record, with weights of its own, that records its taps itself."""
+
+    def tapped(self, recorder: Recorder, steps: Array, length: Array | None) -> tuple[Array, Array]:
+        """The same as `__call__(steps, length)`, its pre-activations passed through the recorder."""
+        raise NotImplementedError
+
+
+def _recording(recorder: Recorder) -> Callable[..., Any]:
+    """What Flax calls in place of every module's method: the method, seen by the recorder."""
+
+    def intercept(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any], context: Any) -> Any:
+        module = context.module
+        if context.method_name != "__call__":
+            return method(*args, **kwargs)
+        if isinstance(module, TappedModule):
+            return module.tapped(recorder, *args, **kwargs)
+        out, path = method(*args, **kwargs), module.path
+        name = "/".join(path)
+        if isinstance(module, nn.Dense):
+            bias = (*path, "bias") if module.use_bias else None
+            return recorder.dense(name, out, {(*path, "kernel"): args[0]}, bias=bias)
+        if isinstance(module, nn.Embed):
+            # Flax broadcasts a table of one row, whatever the ids are.
+            ids = args[0] if module.num_embeddings > 1 else jnp.zeros_like(args[0])
+            return recorder.lookup(name, out, (*path, "embedding"), ids)
+        return out
+
+    return intercept
 
 
 class Reader(nn.Module):

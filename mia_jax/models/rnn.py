@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from mia_jax.models.base import Model
-from mia_jax.models.linen import Reader, as_model
+from mia_jax.models.linen import Reader, TappedModule, as_model
+from mia_jax.models.taps import Dense, Recorder
 from mia_jax.types import Array, Inputs
 
 State = tuple[Array, ...]
@@ -29,26 +30,39 @@ Weights = dict[str, Array]
 class Cell(NamedTuple):
     """One recurrent cell. gates: blocks of width H in its matrices. parts: arrays in its state.
 
-    step(weights, state, x [D]) -> state, whose first part is the output h [H].
-    bias(hidden) -> the initial bias [gates * H].
+    step(weights, state, x [D]) -> state, whose first part is the output h [H]. update(state, *z) ->
+    state, from the pre-activations z [gates * H]: one sum of both sides, or (GRU) the input's side and
+    the state's. bias(hidden) -> the initial bias [gates * H].
     """
 
     gates: int
     parts: int
     step: Callable[[Weights, State, Array], State]
+    update: Callable[..., State]
     bias: Callable[[int], Array]
 
 
 def vanilla_step(weights: Weights, state: State, x: Array) -> State:
     """h' = tanh(W x + U h + b). Elman 1990."""
     (h,) = state
-    return (jnp.tanh(x @ weights["input"] + h @ weights["recurrent"] + weights["bias"]),)
+    return vanilla_update(state, x @ weights["input"] + h @ weights["recurrent"] + weights["bias"])
+
+
+def vanilla_update(state: State, z: Array) -> State:
+    """h' = tanh(z)."""
+    return (jnp.tanh(z),)
 
 
 def lstm_step(weights: Weights, state: State, x: Array) -> State:
     """Gates i, f, g, o in this order. Hochreiter & Schmidhuber 1997, with Gers et al.'s forget gate."""
-    h, c = state
-    i, f, g, o = jnp.split(x @ weights["input"] + h @ weights["recurrent"] + weights["bias"], 4)
+    h, _ = state
+    return lstm_update(state, x @ weights["input"] + h @ weights["recurrent"] + weights["bias"])
+
+
+def lstm_update(state: State, z: Array) -> State:
+    """The LSTM's next state from the pre-activations of its gates."""
+    _, c = state
+    i, f, g, o = jnp.split(z, 4)
     c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(g)
     return nn.sigmoid(o) * jnp.tanh(c), c
 
@@ -56,10 +70,17 @@ def lstm_step(weights: Weights, state: State, x: Array) -> State:
 def gru_step(weights: Weights, state: State, x: Array) -> State:
     """Gates r, z, n in this order, the reset applied after the product. Cho et al. 2014."""
     (h,) = state
-    x_r, x_z, x_n = jnp.split(x @ weights["input"] + weights["bias"], 3)
-    h_r, h_z, h_n = jnp.split(h @ weights["recurrent"], 3)
+    of_input = x @ weights["input"] + weights["bias"]
+    return gru_update(state, of_input, h @ weights["recurrent"], weights["recurrent_bias"])
+
+
+def gru_update(state: State, of_input: Array, of_state: Array, recurrent_bias: Array | float = 0.0) -> State:
+    """The GRU's next state. recurrent_bias: what the state's side of n still lacks."""
+    (h,) = state
+    x_r, x_z, x_n = jnp.split(of_input, 3)
+    h_r, h_z, h_n = jnp.split(of_state, 3)
     z = nn.sigmoid(x_z + h_z)
-    n = jnp.tanh(x_n + nn.sigmoid(x_r + h_r) * (h_n + weights["recurrent_bias"]))
+    n = jnp.tanh(x_n + nn.sigmoid(x_r + h_r) * (h_n + recurrent_bias))
     return ((1.0 - z) * n + z * h,)
 
 
@@ -69,9 +90,9 @@ def _lstm_bias(hidden: int) -> Array:
 
 
 CELLS = {
-    "rnn": Cell(1, 1, vanilla_step, lambda hidden: jnp.zeros(hidden)),
-    "lstm": Cell(4, 2, lstm_step, _lstm_bias),
-    "gru": Cell(3, 1, gru_step, lambda hidden: jnp.zeros(3 * hidden)),
+    "rnn": Cell(1, 1, vanilla_step, vanilla_update, lambda hidden: jnp.zeros(hidden)),
+    "lstm": Cell(4, 2, lstm_step, lstm_update, _lstm_bias),
+    "gru": Cell(3, 1, gru_step, gru_update, lambda hidden: jnp.zeros(3 * hidden)),
 }
 
 
@@ -83,7 +104,7 @@ def _orthogonal_blocks(key: Array, shape: tuple[int, int], dtype: Any = jnp.floa
     return jnp.concatenate(blocks, axis=1)
 
 
-class RecurrentLayer(nn.Module):
+class RecurrentLayer(TappedModule):
     """One cell scanned over the steps of a record."""
 
     cell: Literal["rnn", "lstm", "gru"]
@@ -101,21 +122,64 @@ class RecurrentLayer(nn.Module):
         }
         if self.cell == "gru":
             weights["recurrent_bias"] = self.param("recurrent_bias", nn.initializers.zeros, (self.hidden,))
+        return self._scan(lambda state, x: cell.step(weights, state, x), steps, length, steps.dtype)
 
-        def step(state: State, inputs: tuple[Array, Array]) -> tuple[State, Array]:
-            t, x = inputs
-            new = cell.step(weights, state, x)
+    def tapped(self, recorder: Recorder, steps: Array, length: Array | None) -> tuple[Array, Array]:
+        """As `__call__`, with the pre-activations of all steps recorded."""
+        cell, weights, name = CELLS[self.cell], self.variables["params"], "/".join(self.path)
+        shape = (len(steps), cell.gates * self.hidden)
+        names = [name, f"{name}/state"] if self.cell == "gru" else [name]
+        shifts = tuple(recorder.shift(tap, shape, steps.dtype) for tap in names)
+
+        def advance(state: State, now: tuple[Array, tuple[Array, ...]]) -> State:
+            x, shifts = now
+            of_input, of_state = x @ weights["input"], state[0] @ weights["recurrent"]
+            if self.cell == "gru":
+                late = jnp.pad(weights["recurrent_bias"], (2 * self.hidden, 0))
+                z = (of_input + weights["bias"], of_state + late)
+            else:
+                z = (of_input + of_state + weights["bias"],)
+            return cell.update(state, *jax.tree.map(jnp.add, z, shifts))
+
+        outputs, last = self._scan(advance, (steps, shifts), length, steps.dtype)
+        before = jnp.concatenate([jnp.zeros((1, self.hidden), outputs.dtype), outputs[:-1]])
+        self._note(recorder, name, steps, before)
+        return outputs, last
+
+    def _note(self, recorder: Recorder, name: str, steps: Array, before: Array) -> None:
+        """Note what entered the layer's weights: its steps [L, D], and its outputs one step earlier [L, H]."""
+        *parents, own = self.path
+        paths = {leaf: (*parents, own, leaf) for leaf in self.variables["params"]}
+        shape = (len(steps), CELLS[self.cell].gates * self.hidden)
+        if self.cell == "gru":
+            recorder.note(name, Dense((steps,), (paths["input"],), shape, paths["bias"]))
+            state = Dense((before,), (paths["recurrent"],), shape, paths["recurrent_bias"], 2 * self.hidden)
+            recorder.note(f"{name}/state", state)
+        else:
+            kernels = (paths["input"], paths["recurrent"])
+            recorder.note(name, Dense((steps, before), kernels, shape, paths["bias"]))
+
+    def _scan(
+        self, advance: Callable[[State, Any], State], inputs: Any, length: Array | None, dtype: Any
+    ) -> tuple[Array, Array]:
+        """The outputs at every step [L, H] and at the last valid one [H]; the state stands still after it."""
+
+        def step(state: State, inputs: tuple[Array, Any]) -> tuple[State, Array]:
+            t, now = inputs
+            new = advance(state, now)
             if length is not None:
                 new = tuple(jnp.where(t < length, n, old) for n, old in zip(new, state, strict=True))
             return new, new[0]
 
+        cell = CELLS[self.cell]
         on_cpu = jax.default_backend() == "cpu"
         if not on_cpu and cell.gates > 1:
             # A GPU waits for memory: to compute the gates again costs less than to keep and read them.
             step = jax.checkpoint(step, prevent_cse=False)
-        start = (jnp.zeros(self.hidden, steps.dtype),) * cell.parts
-        inputs = (jnp.arange(steps.shape[0]), steps)
-        last, outputs = jax.lax.scan(step, start, inputs, unroll=1 if on_cpu else STEPS_AT_ONCE)
+        start = (jnp.zeros(self.hidden, dtype),) * cell.parts
+        steps = jnp.arange(jax.tree.leaves(inputs)[0].shape[0])
+        unroll = 1 if on_cpu else STEPS_AT_ONCE
+        last, outputs = jax.lax.scan(step, start, (steps, inputs), unroll=unroll)
         return outputs, last[0]
 
 

@@ -56,7 +56,9 @@ class ReportInputs:
     the last checkpoint. exposed: the most exposed records of each family, the first the most.
     vulnerability: a row for every record of each family, written and not shown. audits: one row per
     lower bound on epsilon, with its relation, ceiling and confidence; of each family and relation the
-    first is the one that counts, named before it was seen. notes: sentences to show beside the
+    first is the one that counts, named before it was seen. promises: one row per epsilon that a defence
+    promises: defence, unit ("record" or "label"), relation, epsilon (None where none can be had), delta,
+    meaning. notes: sentences to show beside the
     notices. `p_holm`, of a comparison or a slice (that it differs from the rest): a p-value adjusted for
     all of its table (Holm); None where there is none.
     """
@@ -79,6 +81,7 @@ class ReportInputs:
     exposed: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     vulnerability: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     audits: Sequence[Row] = ()
+    promises: Sequence[Row] = ()
     notes: Sequence[str] = ()
 
     @property

@@ -48,6 +48,7 @@ def render(inputs: ReportInputs, figures: Mapping[str, str]) -> str:
         groups_left_out=sections.slices_left_out(inputs, groups),
         headline=rate(inputs.headline_fpr) if inputs.headline_fpr is not None else "the asked",
         exposed=sections.exposed(inputs),
+        promises=sections.promises(inputs),
         audits=sections.audits(inputs),
         meanings=sections.meanings(inputs),
         confidence=rate(inputs.confidence),

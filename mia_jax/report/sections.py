@@ -1,4 +1,4 @@
-"""The page's sections on groups of records, exposed records, audits and attacks that were not run."""
+"""The page's sections on groups of records, exposed records, promises, audits and attacks that were not run."""
 
 from __future__ import annotations
 
@@ -63,12 +63,38 @@ def exposed(inputs: ReportInputs) -> list[tuple[str, bool, Folded]]:
     return found
 
 
+def promises(inputs: ReportInputs) -> list[dict[str, Any]]:
+    """The rows of the table of what defences promise."""
+    return [
+        {
+            "defence": row["defence"].replace("_", " "),
+            "unit": row["unit"],
+            "epsilon": number(row.get("epsilon"), 2, "none"),
+            "delta": tiny(row["delta"]),
+            "relation": row["relation"],
+            "meaning": row["meaning"],
+        }
+        for row in inputs.promises
+    ]
+
+
+def promised(inputs: ReportInputs, row: Row) -> float | None:
+    """The epsilon that was promised for what an audit tested: whole records, by the same relation and delta."""
+    same = (
+        one.get("epsilon")
+        for one in inputs.promises
+        if one["unit"] == "record" and (one["relation"], one["delta"]) == (row["relation"], row["delta"])
+    )
+    return next(same, None)
+
+
 def audits(inputs: ReportInputs) -> list[dict[str, Any]]:
     """The rows of the table of audits."""
     return [
         {
             "family": row["family"],
             "epsilon": number(row.get("epsilon"), 2, "not computed"),
+            "promised": number(promised(inputs, row), 2, "none"),
             "relation": row["relation"].replace("_", " "),
             "method": row["method"].replace("_", " "),
             "numbers": [

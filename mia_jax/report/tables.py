@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mia_jax.report import atomic, notices
+from mia_jax.report import atomic, notices, sections
 from mia_jax.report.cells import utility_counts
 from mia_jax.report.formatting import NOT_ESTIMABLE, bounds, count, number, percent, rate, tiny
 from mia_jax.report.inputs import ReportInputs, Row, finite, last_rows, tpr_key
@@ -59,6 +59,7 @@ def terminal(inputs: ReportInputs) -> RenderableType:
     parts: list[RenderableType] = [_utility_table(inputs)] if inputs.utility else []
     parts += [_attack_table(inputs), Text(note, style="dim")]
     parts += [Text(line, style="dim") for line in _skipped(inputs)]
+    parts += [_promise_table(inputs)] if inputs.promises else []
     parts += [_audit_table(inputs), Text(ONLY_REFUTES, style="dim")] if inputs.audits else []
     parts += [Text(note, style="dim") for note in inputs.notes]
     return Group(*parts, *(Text(notice, style="bold red") for notice in notices.notices(inputs)))
@@ -77,10 +78,24 @@ def _skipped(inputs: ReportInputs) -> list[str]:
     return lines
 
 
+def _promise_table(inputs: ReportInputs) -> Table:
+    """What the defences promise, each with its relation and delta."""
+    table = _table("Promised by the defences")
+    for header in ("ε", "δ"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for header in ("Relation", "Hidden", "How"):
+        table.add_column(header)
+    for row in sections.promises(inputs):
+        names = ("defence", "epsilon", "delta", "relation", "unit", "meaning")
+        table.add_row(*(_literal(row[name]) for name in names))
+    return table
+
+
 def _audit_table(inputs: ReportInputs) -> Table:
     """The lower bounds on epsilon, each with its relation, ceiling and confidence."""
     table = _table("Audit: lower bounds on ε")
-    for header in ("ε ≥", "Ceiling", "Confidence", "δ"):
+    promises = ("Promised",) * bool(inputs.promises)
+    for header in ("ε ≥", "Ceiling", *promises, "Confidence", "δ"):
         table.add_column(header, justify="right", no_wrap=True)
     for header in ("Relation", "Method"):
         table.add_column(header)
@@ -90,7 +105,16 @@ def _audit_table(inputs: ReportInputs) -> Table:
         proven = (number(row.get(name), 2, "none") for name in ("epsilon", "ceiling"))
         words = (row[name].replace("_", " ") for name in ("relation", "method"))
         counts = (count(row.get(name)) for name in ("trials", "canaries"))
-        cells = (row["family"], *proven, rate(row["confidence"]), tiny(row["delta"]), *words, *counts)
+        promised = [number(sections.promised(inputs, row), 2, "none")] * bool(inputs.promises)
+        cells = (
+            row["family"],
+            *proven,
+            *promised,
+            rate(row["confidence"]),
+            tiny(row["delta"]),
+            *words,
+            *counts,
+        )
         table.add_row(*map(_literal, cells))
     return table
 

@@ -23,6 +23,7 @@ WRITTEN = (
     "results.csv",
     "utility.csv",
     "slices.csv",
+    "privacy.csv",
     "audit.csv",
 )
 """What a report writes into a directory, some of it only where there is something to write."""
@@ -34,7 +35,7 @@ FIGURES = ("exposure_by_attack", "roc", "exposure_by_group", "exposure_over_trai
 def write_report(inputs: ReportInputs, directory: pathlib.Path) -> pathlib.Path:
     """Write `WRITTEN` and give the path of report.html.
 
-    results.json and results.csv always; utility.csv, slices.csv, audit.csv and vulnerability/FAMILY.csv
+    results.json and results.csv always; utility.csv, slices.csv, privacy.csv, audit.csv and vulnerability/FAMILY.csv
     where they have rows; figures/*.svg and *.png. Page and figures are made in memory first, then each
     file appears whole or not at all: whatever fails, no file is half written and older ones stay. At
     last what an earlier report left and this one has nothing for is removed. Raises `StoreError` where
@@ -84,7 +85,12 @@ def _remove_stale(inputs: ReportInputs, drawn: Sequence[str], directory: pathlib
 
 def _optional(inputs: ReportInputs) -> dict[str, Sequence[Row]]:
     """The tables that may be empty, by file name."""
-    return {"utility.csv": inputs.utility, "slices.csv": inputs.slices, "audit.csv": inputs.audits}
+    return {
+        "utility.csv": inputs.utility,
+        "slices.csv": inputs.slices,
+        "privacy.csv": inputs.promises,
+        "audit.csv": inputs.audits,
+    }
 
 
 def draw(inputs: ReportInputs) -> dict[str, Figure]:

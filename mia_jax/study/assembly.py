@@ -42,6 +42,7 @@ class Facts(NamedTuple):
     diverged: Mapping[str, Sequence[int]]
     skipped: Mapping[str, Mapping[str, str]]
     audits: Sequence[Row] = ()
+    promises: Sequence[Row] = ()
     notes: Sequence[str] = ()
 
 
@@ -89,6 +90,7 @@ def report_inputs(
             for family, table in tables.items()
         },
         audits=facts.audits,
+        promises=facts.promises,
         notes=[*facts.notes, *_left_out(groups, member)],
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from mia_jax import config as configs
 from mia_jax.progress import Reporter, Silent
 from mia_jax.report.inputs import ReportInputs
 from mia_jax.run_directory import RunDirectory
-from mia_jax.study import assembly, observing
+from mia_jax.study import assembly, observing, privacy
 from mia_jax.study.attacking import check_possible, selection, skipped
 from mia_jax.study.environment import environment
 from mia_jax.types import Membership
@@ -33,27 +33,21 @@ def summarise(run: RunDirectory) -> ReportInputs:
     """Everything a report shows, from a run's signals and scores."""
     check_possible(run)
     config, last = run.config, len(run.epochs) - 1
-    drawn, ours = run.membership(), observing.columns(run.config, "pool")
-    member = np.asarray(drawn.member)[:, ours]
-    drawn = drawn._replace(member=member)
+    drawn, ours = _drawn(run), observing.columns(run.config, "pool")
     utility, results, diverged, groups = [], [], {}, {}
     audits: list[dict[str, Any]] = []
     final: dict[tuple[str, str], np.ndarray] = {}
     labels = run.labels("pool")[ours]
     for family in config.families:
-        for checkpoint, epoch in enumerate(run.epochs):
-            setting = summary.Setting(family, checkpoint, epoch)
-            usable = observing.usable_models(run, family, checkpoint)
-            diverged[family] = [int(model) for model in np.flatnonzero(~usable)]
-            utility.append(_utility_row(run, setting, drawn, usable))
-            for attack, scores in _scores(run, family, checkpoint).items():
-                row = summary.attack_row(setting, attack, scores, drawn.member, drawn.twin, config.report)
-                results.append(row)
-                if checkpoint == last:
-                    final[family, attack] = scores
+        for checkpoint in range(len(run.epochs)):
+            found = rows_at(run, family, checkpoint)
+            diverged[family] = found.diverged
+            utility.append(found.utility)
+            results += found.results
+        final |= {(family, attack): scores for attack, scores in _scores(run, family, last).items()}
         correct = run.segments(family).signal("pool/correct", last)[:, ours] > 0.5
         groups[family] = {"class": labels, "correct": correct}
-        audits += _audits(run, family, last, drawn)
+        audits += audit_rows(run, family, last)
     facts = assembly.Facts(
         shown_config=configs.to_mapping(config),
         environment=run.sessions()[-1],
@@ -64,8 +58,36 @@ def summarise(run: RunDirectory) -> ReportInputs:
         diverged=diverged,
         skipped={family: skipped(run, family) | _not_run(run, family) for family in config.families},
         audits=audits,
+        promises=privacy.rows(config, run.noise_multiplier),
     )
-    return assembly.report_inputs(config, facts, final, member, drawn.twin, labels, groups)
+    return assembly.report_inputs(config, facts, final, np.asarray(drawn.member), drawn.twin, labels, groups)
+
+
+class Rows(NamedTuple):
+    """One family at one checkpoint: its accuracies, a row for each attack, and the models that were left out."""
+
+    utility: dict[str, Any]
+    results: list[dict[str, Any]]
+    diverged: list[int]
+
+
+def rows_at(run: RunDirectory, family: str, checkpoint: int) -> Rows:
+    """What a family's signals and scores amount to at one checkpoint, canaries left aside."""
+    setting = summary.Setting(family, checkpoint, run.epochs[checkpoint])
+    drawn = _drawn(run)
+    usable = observing.usable_models(run, family, checkpoint)
+    results = [
+        summary.attack_row(setting, attack, scores, drawn.member, drawn.twin, run.config.report)
+        for attack, scores in _scores(run, family, checkpoint).items()
+    ]
+    utility = _utility_row(run, setting, drawn, usable)
+    return Rows(utility, results, [int(model) for model in np.flatnonzero(~usable)])
+
+
+def _drawn(run: RunDirectory) -> Membership:
+    """The membership of the pool's own records."""
+    drawn = run.membership()
+    return drawn._replace(member=np.asarray(drawn.member)[:, observing.columns(run.config, "pool")])
 
 
 def _scores(run: RunDirectory, family: str, checkpoint: int) -> dict[str, np.ndarray]:
@@ -86,7 +108,7 @@ def _not_run(run: RunDirectory, family: str) -> dict[str, str]:
     }
 
 
-def _audits(run: RunDirectory, family: str, checkpoint: int, drawn: Membership) -> list[dict[str, Any]]:
+def audit_rows(run: RunDirectory, family: str, checkpoint: int) -> list[dict[str, Any]]:
     """The lower bounds on epsilon that a family's canaries prove; none where none were planted."""
     if not run.config.canaries.count:
         return []
@@ -99,7 +121,7 @@ def _audits(run: RunDirectory, family: str, checkpoint: int, drawn: Membership) 
         guesses=run.config.audit.guesses,
         confidence=run.config.report.confidence,
         valid=seen.valid,
-        twin=drawn.twin,
+        twin=run.membership().twin,
     )
     return [{"family": family, **row} for row in rows]
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import jax
+
 from mia_jax import config as configs
-from mia_jax import data, keys, membership, models, probes, run_directory
+from mia_jax import data, defences, keys, membership, models, probes, run_directory
 from mia_jax.config import Config
+from mia_jax.defences import Defended
 from mia_jax.parallel import model_mesh
 from mia_jax.progress import Reporter, Silent
 from mia_jax.run_directory import RunDirectory
+from mia_jax.study import privacy
 from mia_jax.study.attacking import check_references
 from mia_jax.study.environment import environment
-from mia_jax.training import Plan, Probe, plan, train_shadow_models
+from mia_jax.training import Plan, Probe, hyper_of, plan, train_shadow_models
 from mia_jax.training.shadow import recipe_of
 from mia_jax.types import Dataset, Membership
 
@@ -33,18 +37,22 @@ def train(
     probed = probes.of_families(config, built, dataset)
     roots = keys.roots(config.seed)
     drawn = membership.draw(roots.membership, config.membership, config.data.pool_size, dataset.num_canaries)
+    defended = _defended(config, dataset, drawn, built, workdir)
     run = run_directory.create(workdir, config, dataset, drawn, overwrite=overwrite)
+    run.keep_noise(defended.strengths.get("noise_multiplier"))
     _note_other_versions(run, tell)
     run.keep_session(environment())
     sizes = plan(config.training, config.membership.num_models, model_mesh())
     trained = False
+    for sentence in privacy.sentences(config, defended):
+        tell.say(sentence)
     for name, model in built.items():
         count = models.count_parameters(model, models.one_record(dataset))
         kept = run.keep_family(name, families[name], sizes, count)
         tell.say(f"{name}: {families[name].kind}, {count:,} parameters")
         if "step_logits" in config.recording.signals and model.steps is None:
             tell.say(f"{name}: no step_logits are recorded, as its models do not read step by step")
-        trained |= _train_family(run, name, model, probed[name], dataset, drawn, roots, kept, tell)
+        trained |= _train_family(run, name, model, probed[name], dataset, drawn, roots, kept, tell, defended)
     if trained and (workdir / "report.html").exists():
         tell.say(
             f"note: {workdir / 'report.html'} is of an earlier state until attack and report have run again."
@@ -62,9 +70,11 @@ def _train_family(
     roots: keys.Roots,
     sizes: Plan,
     tell: Reporter,
+    defended: Defended,
 ) -> bool:
     """Train what is left of one family, and return whether anything was."""
     config, epochs, segments = run.config, run.epochs, run.segments(name)
+    hyper = hyper_of(config.training, config.membership.num_models, defended.strengths)
     steps = recipe_of(model, drawn, config.training).steps_per_epoch
     chunks = segments.chunks(sizes.models_per_chunk)
     resumed = {chunk: segments.resume(*chunk) for chunk in chunks}
@@ -80,6 +90,8 @@ def _train_family(
         roots,
         logits_at=configs.logit_epochs(config),
         probes=probed,
+        hyper=hyper,
+        defence=defended.defence,
         sizes=sizes,
         chunks=chunks,
         resume=lambda start, stop: resumed[start, stop],
@@ -96,6 +108,22 @@ def _train_family(
     finally:
         tell.end()
     return anything_left
+
+
+def _defended(
+    config: Config,
+    dataset: Dataset,
+    drawn: Membership,
+    built: Mapping[str, models.Model],
+    workdir: Path,
+) -> Defended:
+    """What protects every model, with the noise that the run in `workdir` already has, if it is the same."""
+    train_size = drawn.indices.shape[1]
+    kept = run_directory.kept_noise(workdir, config)
+    for name, model in built.items():
+        shapes = jax.eval_shape(model.init, jax.random.key(0), models.one_record(dataset))
+        defences.check_parameters(config, name, shapes)
+    return defences.chosen(config, dataset, train_size, noise_multiplier=kept)
 
 
 def _note_other_versions(run: RunDirectory, tell: Reporter) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
@@ -11,22 +14,43 @@ from jax.typing import ArrayLike
 from mia_jax.config import TrainingConfig
 from mia_jax.types import Array
 
+NO_STRENGTHS: Mapping[str, Any] = MappingProxyType({})
+
 
 class Hyper(NamedTuple):
-    """learning_rate: the schedule's peak. momentum: of "momentum". weight_decay: of "adamw".
+    """learning_rate: the schedule's peak. momentum: of "momentum". weight_decay: decoupled from the gradient.
 
-    Every field is float32 [K] over models and a scalar inside one model's training.
+    strengths: of the defence, by name. Every array is float32 [K, …] over models, and without K inside
+    one model's training.
     """
 
     learning_rate: Array
     momentum: Array
     weight_decay: Array
+    strengths: dict[str, Array] = {}  # noqa: RUF012 (never written to)
 
 
-def hyper_of(config: TrainingConfig, num_models: int) -> Hyper:
-    """The config's values, the same for each of K models."""
+def hyper_of(
+    config: TrainingConfig, num_models: int, strengths: Mapping[str, ArrayLike] = NO_STRENGTHS
+) -> Hyper:
+    """The config's values and a defence's strengths, the same for each of K models."""
+
+    def each(value: ArrayLike) -> Array:
+        value = jnp.asarray(value, jnp.float32)
+        return jnp.broadcast_to(value, (num_models, *value.shape))
+
     values = (config.learning_rate, config.momentum, config.weight_decay)
-    return Hyper(*(jnp.full(num_models, value, jnp.float32) for value in values))
+    return Hyper(*map(each, values), strengths={name: each(value) for name, value in strengths.items()})
+
+
+def without_values(config: TrainingConfig) -> TrainingConfig:
+    """The config with what `Hyper` carries set to 1 (a weight decay of 0 stays 0): what is compiled.
+
+    Sweeps over these values are then one program.
+    """
+    decays = float(config.weight_decay > 0)
+    momentum = TrainingConfig().momentum
+    return dataclasses.replace(config, learning_rate=1.0, momentum=momentum, weight_decay=decays)
 
 
 def learning_rate_shape(config: TrainingConfig, steps_per_epoch: int) -> optax.Schedule:
@@ -63,8 +87,8 @@ def optimizer_of(
         "sgd": optax.identity(),
         "momentum": optax.trace(hyper.momentum),
         "adam": optax.scale_by_adam(),
-        "adamw": optax.chain(
-            optax.scale_by_adam(), optax.add_decayed_weights(jnp.asarray(hyper.weight_decay))
-        ),
+        "adamw": optax.scale_by_adam(),
     }[config.optimizer]
+    if config.optimizer == "adamw" or config.weight_decay:
+        before = optax.chain(before, optax.add_decayed_weights(jnp.asarray(hyper.weight_decay)))
     return optax.chain(before, scale)

@@ -7,6 +7,7 @@ number of checkpoints, and whoever writes the segments down loses at most one to
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -16,19 +17,32 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mia_jax.config import TrainingConfig
+from mia_jax.defences.base import PLAIN, Defence
 from mia_jax.keys import Roots, per_model
 from mia_jax.models.base import Model
 from mia_jax.parallel import MODELS, WHOLE, model_mesh, over_models, place
-from mia_jax.training.hyper import Hyper, hyper_of
+from mia_jax.training.hyper import Hyper, hyper_of, without_values
 from mia_jax.training.observe import Probe, observe, probe, record_keys
-from mia_jax.training.segment import OneModel, Recipe, TrainState, advance, initialise, last_seen
-from mia_jax.types import Array, Dataset, Inputs, Key, Membership, Params, Records, Signals
+from mia_jax.training.segment import (
+    OneModel,
+    Recipe,
+    TrainState,
+    advance,
+    initialise,
+    last_seen,
+    released,
+)
+from mia_jax.types import Array, Dataset, Inputs, Key, Membership, Records, Signals
 
 CHUNK_ON_CPU = 16
 """Models of a unit on a CPU: enough to keep a few cores busy, few enough to lose little."""
 
 CHUNK_ELSEWHERE = 512
 """Models of a unit on an accelerator, mapped side by side: enough to fill a large GPU."""
+
+
+PROGRAMS = 32
+"""Compiled programs that are kept."""
 
 
 class Plan(NamedTuple):
@@ -89,15 +103,20 @@ def plan(training: TrainingConfig, num_models: int, mesh: Mesh) -> Plan:
     return Plan(min(chunk, num_models), min(together, chunk))
 
 
-def recipe_of(model: Model, membership: Membership, training: TrainingConfig) -> Recipe:
+def recipe_of(
+    model: Model, membership: Membership, training: TrainingConfig, defence: Defence = PLAIN
+) -> Recipe:
     """What all models of one family share."""
     full = bool(np.asarray(membership.mask).all())
-    return Recipe(model, training, membership.indices.shape[1], sizes_vary=not full)
+    size = membership.indices.shape[1]
+    return Recipe(model, without_values(training), size, sizes_vary=not full, defence=defence)
 
 
-def all_models(keys: Roots, membership: Membership, hyper: Hyper) -> OneModel:
-    """What tells the models apart, with leading axis K."""
-    models = np.arange(membership.member.shape[0])
+def all_models(
+    keys: Roots, membership: Membership, hyper: Hyper, numbers: Sequence[int] | Array | None = None
+) -> OneModel:
+    """What tells the models apart, with leading axis K. numbers: int [K], whose keys each has; None: its own."""
+    models = np.arange(membership.member.shape[0]) if numbers is None else np.asarray(numbers)
     return OneModel(
         per_model(keys.init, models),
         per_model(keys.order, models),
@@ -105,6 +124,9 @@ def all_models(keys: Roots, membership: Membership, hyper: Hyper) -> OneModel:
         jnp.asarray(membership.indices),
         jnp.asarray(membership.mask),
         hyper,
+        noise_key=per_model(keys.noise, models),
+        label_key=per_model(keys.label, models),
+        release_key=per_model(keys.release, models),
     )
 
 
@@ -115,6 +137,15 @@ class Programs(NamedTuple):
     advance: Callable[..., TrainState]
     observe: Callable[..., Any]
     observe_logits: Callable[..., Any]
+
+
+def programs_of(recipe: Recipe, mesh: Mesh, models_together: int, probes: tuple[Probe, ...] = ()) -> Programs:
+    """The programs of `compile_programs`, those of an equal recipe again: a sweep compiles once."""
+    try:
+        hash((recipe, probes))
+    except TypeError:  # of a person's own model
+        return compile_programs(recipe, mesh, models_together, probes)
+    return _kept_programs(recipe, mesh, models_together, probes)
 
 
 def compile_programs(
@@ -150,13 +181,14 @@ def compile_programs(
     ) -> tuple[tuple[Signals, ...], Array, tuple[Array, ...], dict[str, Array]]:
         wanted = [one for one in probes if logits or not one.with_logits]
 
-        def one_model(params: Params, one: OneModel) -> Any:
-            seen = last_seen(recipe, one, parts[0].y.shape[0], epoch)
+        def one_model(state: TrainState, one: OneModel) -> Any:
+            seen = last_seen(recipe, one, parts[0].y.shape[0], epoch, state.seen)
+            params = released(recipe, state.params, one, epoch)
             said = tuple(observe(recipe.model, params, part, logits=logits) for part in parts)
             kept = tuple(z for _, z in said[:2] if z is not None)
             return tuple(s for s, _ in said), seen, kept, probe(wanted, params, parts[0], keys)
 
-        return mapped(one_model, states.params, ones)
+        return mapped(one_model, states, ones)
 
     look_specs = (MODELS, MODELS, WHOLE, WHOLE, WHOLE)
     return Programs(
@@ -165,6 +197,9 @@ def compile_programs(
         over_models(lambda *args: look(*args, logits=False), mesh, look_specs),
         over_models(lambda *args: look(*args, logits=True), mesh, look_specs),
     )
+
+
+_kept_programs = functools.lru_cache(maxsize=PROGRAMS)(compile_programs)
 
 
 def train_shadow_models(
@@ -178,6 +213,9 @@ def train_shadow_models(
     logits_at: tuple[int, ...] = (),
     probes: Sequence[Probe] = (),
     hyper: Hyper | None = None,
+    defence: Defence = PLAIN,
+    in_place: bool = False,
+    numbers: Sequence[int] | None = None,
     sizes: Plan | None = None,
     chunks: Sequence[tuple[int, int]] | None = None,
     resume: Resume = lambda start, stop: None,
@@ -187,8 +225,11 @@ def train_shadow_models(
 
     epochs: the checkpoints, rising. logits_at: those of them at which full logits are kept. probes:
     what else to record of the pool, by `mia_jax.probes` or of your own. hyper: values per model, [K]
-    each; None takes the config's. chunks: (start, stop) of the models to train as one unit; None cuts
-    all K as `sizes` says. resume: what an earlier run finished.
+    each, and the defence's strengths; None takes the config's, and no strengths. defence: what all
+    models are protected by. in_place: a place of `indices` that is masked stays empty, and no other
+    record moves. numbers: int [K], the model whose random keys each has; None: its own. chunks: (start,
+    stop) of the models to train as one unit; None cuts all K as `sizes` says. resume: what an earlier run
+    finished.
 
     The same keys give the same arrays bit for bit for any devices, chunks and interruptions;
     `models_together` and the matmul precision may change rounding.
@@ -202,9 +243,9 @@ def train_shadow_models(
     if chunks is None:
         starts = range(0, num_models, sizes.models_per_chunk)
         chunks = [(start, min(start + sizes.models_per_chunk, num_models)) for start in starts]
-    recipe = recipe_of(model, membership, training)
-    ones = all_models(keys, membership, hyper or hyper_of(training, num_models))
-    programs = compile_programs(recipe, mesh, sizes.models_together, probes)
+    recipe = recipe_of(model, membership, training, defence)._replace(in_place=in_place)
+    ones = all_models(keys, membership, hyper or hyper_of(training, num_models), numbers)
+    programs = programs_of(recipe, mesh, sizes.models_together, tuple(probes))
     parts = place(_as_jax((dataset.pool, dataset.population, dataset.test)), mesh, WHOLE)
     own_keys = place(record_keys(keys.attack, dataset.pool.size), mesh, WHOLE) if probes else None
     for models in chunks:

@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from mia_jax.report import atomic, figures, page, write_report, writing
+from mia_jax.report import atomic, figures, page, sections, write_report, writing
 from mia_jax.report.inputs import AttackCard, Curve
 from mia_jax.report.marks import log_path
 
@@ -58,13 +58,38 @@ def text(written):
 def full(many, tmp_path_factory):
     """The folder of a report with everything in it."""
     rows = [{"record": 0, "label": 3, "loss_auc": 2 / 3, "loss_se": float("nan")}]
-    inputs = dataclasses.replace(many, vulnerability={"lstm": rows, "mlp": rows})
+    promises = [
+        {
+            "defence": "dp_sgd",
+            "unit": "record",
+            "relation": relation,
+            "epsilon": epsilon,
+            "delta": 1e-5,
+            "meaning": "Poisson sampling",
+        }
+        for relation, epsilon in (("add-or-remove", 7.25), ("replace-one", None))
+    ]
+    inputs = dataclasses.replace(many, vulnerability={"lstm": rows, "mlp": rows}, promises=promises)
     return write_report(inputs, tmp_path_factory.mktemp("many")).parent
 
 
 @pytest.fixture(scope="module")
 def full_text(full):
     return (full / "report.html").read_text(encoding="utf-8")
+
+
+def test_promises_stand_beside_what_audits_of_the_same_relation_and_delta_prove(full_text, many):
+    table = full_text[full_text.index("What the defences promise") : full_text.index("<h2>Audit</h2>")]
+    assert "<strong>7.25</strong>" in table
+    assert "<strong>none</strong>" in table
+    promise = {"unit": "record", "relation": "add-or-remove", "delta": 1e-5, "epsilon": 7.25}
+    inputs = dataclasses.replace(many, promises=[promise])
+    same = {"relation": "add-or-remove", "delta": 1e-5}
+    assert sections.promised(inputs, same) == 7.25
+    assert sections.promised(inputs, same | {"delta": 1e-6}) is None
+    assert sections.promised(inputs, same | {"relation": "replace-one"}) is None
+    of_labels = dataclasses.replace(many, promises=[promise | {"unit": "label"}])
+    assert sections.promised(of_labels, same) is None
 
 
 def test_every_file_is_there(written):
@@ -85,6 +110,7 @@ def test_tables_that_may_be_empty_are_written_where_they_have_rows(full):
     text = (full / "vulnerability" / "lstm.csv").read_text()
     assert text == "record,label,loss_auc,loss_se\n0,3,0.666667,\n"
     assert len((full / "slices.csv").read_text().splitlines()) == 841
+    assert (full / "privacy.csv").read_text().splitlines()[1].startswith("dp_sgd,record,add-or-remove,7.25,")
     assert (full / "audit.csv").read_text().startswith("family,method,relation,epsilon,ceiling,delta,")
 
 
@@ -159,7 +185,13 @@ def test_every_section_has_its_place(full_text):
     parts = ["What was found", ">Notes<", "<h2>Attacks", "Of the 35 attacks", "The other attacks"]
     parts += ["Advantage and positive predictive value", "Differences between families"]
     parts += ["Attacks that were not run", "<h2>Groups of records", "<h2>The most exposed records"]
-    parts += ["<h2>Audit", "What an audit can and cannot prove", "<h2>Figures", "<h2>Who holds what"]
+    parts += [
+        "<h2>What the defences promise",
+        "<h2>Audit",
+        "What an audit can and cannot prove",
+        "<h2>Figures",
+        "<h2>Who holds what",
+    ]
     places = [full_text.index(part) for part in parts]
     assert places == sorted(places)
     assert "needs step_logits, which were not recorded" in full_text

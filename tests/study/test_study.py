@@ -109,7 +109,7 @@ def test_diverged_models_are_named_and_kept_out(small_config, finished_run, tmp_
     def with_one_bad_model(*args, **kwargs):
         hyper = training.hyper_of(small_config.training, 8)
         hyper = hyper._replace(learning_rate=hyper.learning_rate.at[3].set(1e30))
-        return training.train_shadow_models(*args, **kwargs, hyper=hyper)
+        return training.train_shadow_models(*args, **(kwargs | {"hyper": hyper}))
 
     monkeypatch.setattr("mia_jax.study.training.train_shadow_models", with_one_bad_model)
     run = study.train(small_config, tmp_path)

@@ -1,5 +1,6 @@
 """Compilation does not grow with the number of models or checkpoints, and nothing compiles in the loop."""
 
+import dataclasses
 import logging
 from collections import Counter
 
@@ -33,9 +34,18 @@ def test_traces_do_not_grow_with_models_or_checkpoints(train, draw, adam, counte
     train(model, draw(5), adam, (4,))
     of_one_segment = dict(traces)
     assert all(of_one_segment[name] > 0 for name in ("init", "train", "observe"))
-    traces.clear()
     train(model, draw(17), adam, (0, 1, 4))
     assert dict(traces) == of_one_segment
+
+
+def test_a_sweep_over_values_is_one_program(train, draw, adam, counted):
+    model, traces = counted
+    train(model, draw(5), adam, (4,))
+    of_one_value = dict(traces)
+    faster = dataclasses.replace(adam, learning_rate=2 * adam.learning_rate)
+    one, other = (train(model, draw(5), config, (4,)) for config in (adam, faster))
+    assert dict(traces) == of_one_value
+    assert (one.params["bias"] != other.params["bias"]).all()
 
 
 def test_nothing_is_compiled_after_the_first_segment(dataset, draw, adam, tiny_dropout, caplog):

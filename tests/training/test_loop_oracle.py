@@ -79,7 +79,7 @@ def test_training_is_the_plain_loop(
         optimizer=name,
         learning_rate=LEARNING_RATE,
         momentum=MOMENTUM,
-        weight_decay=WEIGHT_DECAY,
+        weight_decay=WEIGHT_DECAY if name == "adamw" else 0.0,
         schedule=schedule,
         warmup_epochs=warmup,
     )

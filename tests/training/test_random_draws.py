@@ -9,9 +9,11 @@ import pytest
 
 from mia_jax import keys
 from mia_jax.config import TrainingConfig
+from mia_jax.defences.base import Batch
+from mia_jax.losses import cross_entropy
 from mia_jax.models import Model
 from mia_jax.training import hyper_of
-from mia_jax.training.segment import Recipe, batch_loss
+from mia_jax.training.segment import batch_loss
 from mia_jax.training.shadow import all_models
 
 DRAWS = 8
@@ -42,27 +44,30 @@ def test_draws_differ_between_models_and_steps(train, shows_its_draws, membershi
 
 
 def test_draws_differ_between_the_records_of_a_batch(shows_its_draws):
-    recipe = Recipe(shows_its_draws, TrainingConfig(batch_size=3), 3)
     # At w = 0 the gradients of these labels cancel exactly where all records draw the same.
     x, y = jnp.zeros((3, 1)), jnp.asarray([0, 1, 2])
     params = {"w": jnp.zeros(DRAWS)}
+    batch = Batch(x, y, jnp.ones(3, bool), jax.random.split(jax.random.key(0), 3))
 
     @jax.jit
     @jax.grad
     def gradient_of(params):
-        return batch_loss(recipe, params, x, y, jnp.ones(3, bool), jax.random.key(0))
+        return batch_loss(shows_its_draws, cross_entropy, params, batch)
 
     assert np.abs(gradient_of(params)["w"]).max() > 0.01
+
+
+SOURCES = ("init", "order", "dropout", "noise", "label", "release")
 
 
 def test_keys_of_the_sources_of_randomness_are_all_different(five, adam):
     data = [
         jax.random.key_data(k)
         for ones in [all_models(keys.roots(seed), five, hyper_of(adam, 5)) for seed in (0, 1)]
-        for k in (ones.init_key, ones.order_key, ones.dropout_key)
+        for k in (getattr(ones, f"{name}_key") for name in SOURCES)
     ]
     rows = np.concatenate([np.asarray(d).reshape(5, -1) for d in data])
-    assert len(np.unique(rows, axis=0)) == 30
+    assert len(np.unique(rows, axis=0)) == 10 * len(SOURCES)
 
 
 def test_a_models_keys_depend_on_its_own_number_alone():

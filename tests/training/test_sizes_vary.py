@@ -7,6 +7,8 @@ import pytest
 
 from mia_jax import keys
 from mia_jax.config import TrainingConfig
+from mia_jax.defences.base import Batch
+from mia_jax.losses import cross_entropy
 from mia_jax.training import hyper_of
 from mia_jax.training.segment import batch_loss, initialise, step
 from mia_jax.training.shadow import all_models, recipe_of
@@ -33,15 +35,16 @@ def test_an_empty_batch_leaves_the_state_untouched(tiny, dataset, ragged, assert
 
 
 def test_what_stands_in_a_padded_place_counts_for_nothing(tiny, dataset, ragged):
-    recipe = recipe_of(tiny, ragged, TrainingConfig(batch_size=4))
     pool = jax.tree.map(jnp.asarray, dataset.pool)
     params = tiny.init(jax.random.key(0), pool.x[0])
     valid = jnp.asarray([True, True, False, True])
+    keys_of_records = jax.random.split(jax.random.key(1), 4)
 
     @jax.jit
     @jax.value_and_grad
     def loss(params, rows):
-        return batch_loss(recipe, params, pool.x[rows], pool.y[rows], valid, jax.random.key(1))
+        batch = Batch(pool.x[rows], pool.y[rows], valid, keys_of_records)
+        return batch_loss(tiny, cross_entropy, params, batch)
 
     one, other = (loss(params, np.asarray([3, 4, hidden, 6])) for hidden in (5, 9))
     jax.tree.map(np.testing.assert_array_equal, one, other)

@@ -1,0 +1,238 @@
+"""The commands of a study: train, attack, report, all three together, and a trade-off of many studies."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+from rich.console import Console
+
+from mia_jax.cli.start import start
+from mia_jax.config import (
+    AttacksConfig,
+    Config,
+    ConfigError,
+    ReportConfig,
+    from_config_dict,
+    from_mapping,
+)
+from mia_jax.identity import RunError
+
+
+def run() -> None:
+    """Train, attack and report: the whole study of one config."""
+    _config_flags()
+
+    def main() -> None:
+        from mia_jax import study
+
+        tell, config = _reporter(), _config()
+        with _locked() as workdir:
+            trained = study.train(config, workdir, overwrite=flags.FLAGS.overwrite, tell=tell)
+            study.attack(trained, tell=tell)
+            _show(study.report(trained, tell=tell))
+
+    start(main, run)
+
+
+def train() -> None:
+    """Train the shadow models of a config and record their signals; a run that was stopped goes on."""
+    _config_flags()
+
+    def main() -> None:
+        from mia_jax import study
+
+        config = _config()
+        with _locked() as workdir:
+            study.train(config, workdir, overwrite=flags.FLAGS.overwrite, tell=_reporter())
+
+    start(main, train)
+
+
+def attack() -> None:
+    """Score the models of a finished training, or the signals of your own models.
+
+    Of a training: --workdir names its run directory; attacks and their constants may be named anew.
+    Of your own models: --signals names a .npz file with `member` [K, N] and what you have of
+    `logits` [K, N, C] with `labels` [N], `log_prob` [K, N], `population_logits` [K, Z, C] and others
+    (docs/own_scores.md lists them); results and report are written to --workdir.
+    """
+    _workdir_flag()
+    flags.DEFINE_string("signals", None, "A .npz file of your own signals, instead of a run's.")
+    flags.DEFINE_list(
+        "attacks", None, 'Names of attacks, comma-separated; "all": every one whose arrays are there.'
+    )
+    _section_flags(AttacksConfig, but=("names",))
+    _section_flags(ReportConfig)
+    flags.DEFINE_float("embedding_p", 2.0, "The p of the norm, where --signals has embeddings.")
+    flags.DEFINE_integer("seed", 0, "Seed of the attacks that draw numbers, with --signals.")
+    flags.DEFINE_bool("overwrite", False, "With --signals: delete the results in --workdir first.")
+
+    def main() -> None:
+        from mia_jax import run_directory, study
+        from mia_jax.study import own_signals
+
+        names = flags.FLAGS.attacks
+        attacks = _section_values(AttacksConfig) | ({} if names is None else {"names": names})
+        if flags.FLAGS.signals is not None:
+            _show(
+                own_signals.attack_file(
+                    Path(flags.FLAGS.signals),
+                    _own_config(attacks),
+                    Path(flags.FLAGS.workdir),
+                    embedding_p=flags.FLAGS.embedding_p,
+                    overwrite=flags.FLAGS.overwrite,
+                    tell=_reporter(),
+                )
+            )
+            return
+        for name in ("seed", "overwrite", "embedding_p"):
+            if flags.FLAGS[name].present:
+                raise ConfigError(f"--{name} goes with --signals only: a run has its own; leave it out.")
+        if not Path(flags.FLAGS.workdir).exists():
+            raise RunError(
+                f"{flags.FLAGS.workdir} does not exist: run scripts/train.py with this --workdir first, or name a "
+                "file of your own signals with --signals."
+            )
+        with _locked(existing=True) as workdir:
+            opened = run_directory.existing(workdir).with_section("attacks", attacks)
+            study.attack(opened.with_section("report", _section_values(ReportConfig)), tell=_reporter())
+
+    start(main, attack)
+
+
+def report() -> None:
+    """Summarise the scores of an attacked run: tables, figures and the report page."""
+    _workdir_flag()
+    _section_flags(ReportConfig)
+
+    def main() -> None:
+        from mia_jax import run_directory, study
+
+        with _locked(existing=True) as workdir:
+            opened = run_directory.existing(workdir)
+            _show(
+                study.report(opened.with_section("report", _section_values(ReportConfig)), tell=_reporter())
+            )
+
+    start(main, report)
+
+
+def tradeoff() -> None:
+    """Measure what defences buy and cost: a study without them, and one with each at each strength.
+
+    config.tradeoff.grid names defences and strengths. Every training is a run directory of its own below
+    --workdir/seed0, …, to be looked at with scripts/report.py; what was stopped goes on. Tables, figures and
+    tradeoff.html are written to --workdir.
+    """
+    _config_flags()
+
+    def main() -> None:
+        from mia_jax import tradeoff as study
+        from mia_jax.tradeoff import tables, writing
+
+        config, tell = _config(), _reporter()
+        with _locked() as workdir:
+            rows = study.tradeoff(config, workdir, overwrite=flags.FLAGS.overwrite, tell=tell)
+            tell.say(f"trade-off: {writing.write_tradeoff(rows, workdir)}")
+        _print(tables.terminal(rows))
+
+    start(main, tradeoff)
+
+
+def _config_flags() -> None:
+    """The flags of commands that train."""
+    # No default here: it would be read, and the overrides with it, before errors can be caught.
+    config_flags.DEFINE_config_file(
+        "config", None, "A Python file with get_config(); see --config.FIELD below."
+    )
+    _workdir_flag("runs/default")
+    flags.DEFINE_bool("overwrite", False, "Delete the run in --workdir and begin anew.")
+
+
+def _workdir_flag(default: str | None = None) -> None:
+    """The run directory."""
+    flags.DEFINE_string(
+        "workdir", default, "The run directory: everything is written there, and resumed from there."
+    )
+
+
+def _section_flags(section: type, but: Collection[str] = ()) -> None:
+    """A flag for every field of a section of the config; what is not given stays as the run has it."""
+    for field in dataclasses.fields(section):
+        if field.name in but:
+            continue
+        default = getattr(section(), field.name)
+        define = {int: flags.DEFINE_integer, float: flags.DEFINE_float, tuple: flags.DEFINE_list}
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        help_ = f"Default: that of the run, {shown} where there is none."
+        define.get(type(default), flags.DEFINE_string)(field.name, None, help_)
+
+
+def _section_values(section: type) -> dict[str, Any]:
+    """The values of a section's flags that were given."""
+    given = {}
+    for field in dataclasses.fields(section):
+        value = getattr(flags.FLAGS, field.name, None)
+        if isinstance(value, list):
+            value = [_number(field.name, word) for word in value]
+        if value is not None:
+            given[field.name] = value
+    return given
+
+
+def _number(flag: str, word: str) -> float:
+    """A number of a list (`ConfigError`)."""
+    try:
+        return float(word)
+    except ValueError:
+        raise ConfigError(f"--{flag} holds {word!r}: it must be numbers, as in --{flag}=0.1,0.01.") from None
+
+
+def _own_config(attacks: Mapping[str, Any]) -> Config:
+    """What attacks on somebody's own signals read of a config: by default, all attacks."""
+    return from_mapping(
+        {
+            "name": Path(flags.FLAGS.signals).stem,
+            "seed": flags.FLAGS.seed,
+            "attacks": {"names": ["all"], **attacks},
+            "report": _section_values(ReportConfig),
+        }
+    )
+
+
+def _config() -> Config:
+    """The checked config of the flags."""
+    return from_config_dict(flags.FLAGS.config)
+
+
+def _locked(*, existing: bool = False) -> Any:
+    """The run directory, held by this process."""
+    from mia_jax import run_directory
+
+    return run_directory.locked(Path(flags.FLAGS.workdir), existing=existing)
+
+
+def _reporter() -> Any:
+    """What tells the person at the keyboard how far it is."""
+    from mia_jax import progress
+
+    return progress.reporter(Console())
+
+
+def _show(inputs: Any) -> None:
+    """Print the tables of a report."""
+    from mia_jax.report.tables import terminal
+
+    _print(terminal(inputs))
+
+
+def _print(tables: Any) -> None:
+    """Print to the terminal."""
+    console = Console()
+    # A log has no width of its own; the tables are made for 110 columns.
+    (console if console.is_terminal else Console(width=110)).print(tables)

@@ -1,0 +1,130 @@
+"""From flags to an exit code: parsing, and one sentence where something is wrong."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from absl import app, flags
+
+from mia_jax.cli.help import help_text
+from mia_jax.command import this_command
+from mia_jax.config import ConfigError
+from mia_jax.identity import RunError
+
+INTERRUPTED = 130
+
+
+def start(main: Callable[[], None], command: Callable[[], None]) -> None:
+    """Parse the flags, run `main` and end with the right exit code; `command` is whose docstring --help prints."""
+
+    def parse(argv: Sequence[str]) -> list[str]:
+        if {"--help", "-h", "-help", "--helpfull"} & set(argv):
+            print(help_text(command))
+            sys.exit(0)
+        try:
+            rest = flags.FLAGS(_with_config(argv))
+            if "config" in flags.FLAGS:
+                flags.FLAGS.config.to_dict()  # a file that is not there is not missed before
+        except flags.Error as error:
+            _stop(_flag_sentence(str(error)))
+        except Exception as error:
+            # A config file is a program, read while flags are parsed: it may raise anything.
+            _stop(_config_sentence(error, argv))
+        if len(rest) > 1:
+            _stop(f"{rest[1]!r} is not a flag: flags look like {_example()}; --help lists them.")
+        if "workdir" in flags.FLAGS and not flags.FLAGS.workdir:
+            _stop("--workdir is missing: name a run directory, as in --workdir=runs/digits.")
+        return rest
+
+    def guarded(_: Sequence[str]) -> None:
+        try:
+            main()
+        except (ConfigError, RunError) as error:
+            _stop(str(error))
+        except OSError as error:
+            _stop(_system_sentence(error))
+        except KeyboardInterrupt:
+            print(f"\nStopped{_how_to_go_on()}", file=sys.stderr)
+            sys.exit(INTERRUPTED)
+
+    if "workdir" in flags.FLAGS:  # whatever has none computes nothing with JAX, and need not wait for it
+        from mia_jax import parallel
+
+        parallel.use_cpu_cores()
+    # absl shows INFO of every library; of a backend that is not there nobody needs to hear.
+    logging.getLogger("jax").setLevel(logging.WARNING)
+    app.run(guarded, flags_parser=parse)
+
+
+def default_config_file() -> Path:
+    """configs/digits.py: of the wheel, or of the checkout that an editable install points to."""
+    package = Path(__file__).parents[1]
+    places = (package / "configs" / "digits.py", package.parent / "configs" / "digits.py")
+    return next(place for place in places if place.exists())
+
+
+def _system_sentence(error: OSError) -> str:
+    """What the store says, or what the system does."""
+    from mia_jax.store import StoreError
+
+    if isinstance(error, StoreError):
+        return str(error)
+    return (
+        f"{error.filename or 'the system'}: {error.strerror or error}; what was written before stays usable."
+    )
+
+
+def _how_to_go_on() -> str:
+    """What to type to go on, where something was written."""
+    if "workdir" not in flags.FLAGS:
+        return "."
+    return f"; every finished segment is kept. To continue: {_without_overwrite(this_command())}"
+
+
+def _example() -> str:
+    """A flag as this command has it."""
+    return "--workdir=runs/digits" if "workdir" in flags.FLAGS else "--num_examples=1000"
+
+
+def _with_config(argv: Sequence[str]) -> list[str]:
+    """The command line, with the default config where it names none."""
+    given = "config" not in flags.FLAGS or any(re.match(r"--?config(=|$)", word) for word in argv)
+    return list(argv) if given else [argv[0], f"--config={default_config_file()}", *argv[1:]]
+
+
+def _config_sentence(error: Exception, argv: Sequence[str]) -> str:
+    """What is wrong with the config file or an override of one of its fields."""
+    while error.args and isinstance(error.args[0], Exception):
+        error = error.args[0]
+    text = str(error.args[0] if error.args else error)
+    unknown = re.match(r"'(\w+)'(?:\s+Did you mean \"(\w+)\")?", text)
+    flag = next((word for word in argv if unknown and re.match(rf"--?config\S*\.{unknown[1]}\b", word)), None)
+    if unknown and flag:
+        meant = f" Did you mean {unknown[2]!r}?" if unknown[2] else ""
+        return f"{flag}: the config has no field {unknown[1]!r}.{meant} --help lists the fields."
+    file = next((word for word in argv if re.match(r"--?config=", word)), "--config")
+    reason = "no such file" if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+    return f"{file}: the config cannot be read: {' '.join(reason.split())}. It must be a Python file with get_config()."
+
+
+def _flag_sentence(text: str) -> str:
+    """absl's and ml_collections' words as one sentence."""
+    first = re.sub(r"\s*\?\s*\.*$", "?", re.sub(r"\s+", " ", text).strip()).rstrip(".")
+    end = "" if first.endswith("?") else "."
+    return f"{first}{end} --help lists the flags and fields."
+
+
+def _without_overwrite(command: str) -> str:
+    """The command that continues what this one began."""
+    return re.sub(r"\s--overwrite(=true)?\b", "", command, flags=re.IGNORECASE)
+
+
+def _stop(sentence: str) -> NoReturn:
+    """Print one sentence and end with exit code 2."""
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(2)

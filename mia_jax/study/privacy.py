@@ -1,0 +1,110 @@
+"""What a study's defences promise: epsilons, each with its relation, delta and how it was accounted for."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from mia_jax import membership
+from mia_jax.config import Config, DpSgdConfig
+from mia_jax.defences import Defended, Happened
+
+RELATIONS: dict[Literal["add_or_remove", "replace"], str] = {
+    "add_or_remove": "add-or-remove",
+    "replace": "replace-one",
+}
+
+
+def happened(config: Config) -> Happened:
+    """What an accountant needs to know of the training of a config's models."""
+    size = membership.longest(config.membership, config.data.pool_size, config.canaries.count)
+    return Happened(size, -(-size // config.training.batch_size) * config.training.epochs)
+
+
+def is_private(config: Config) -> bool:
+    """Whether the config trains with DP-SGD."""
+    return bool(config.dp_sgd.epsilon or config.dp_sgd.noise_multiplier)
+
+
+def rows(config: Config, noise_multiplier: float | None) -> list[dict[str, Any]]:
+    """One plain dict for each promise: unit, relation, epsilon (None where it cannot be had), delta, meaning.
+
+    noise_multiplier: of the DP-SGD of the run.
+    """
+    found = []
+    if is_private(config) and noise_multiplier is not None:
+        found += [_dp_sgd_row(config, relation, noise_multiplier) for relation in RELATIONS]
+    if config.label_privacy.epsilon:
+        found.append(
+            {
+                "defence": "label_privacy",
+                "unit": "label",
+                "relation": "another label",
+                "epsilon": config.label_privacy.epsilon,
+                "delta": 0.0,
+                "meaning": f"labels randomised once by {config.label_privacy.mechanism}; features are not protected",
+            }
+        )
+    return found
+
+
+def sentences(config: Config, defended: Defended) -> list[str]:
+    """What is said before a training begins: its defences, and what they promise."""
+    if not defended.defence.names:
+        return []
+    said = [f"defences: {', '.join(defended.defence.names)}"]
+    if is_private(config):
+        noise = float(defended.strengths["noise_multiplier"])
+        said.append(f"dp_sgd: {_described(config.dp_sgd, config, noise, config.dp_sgd.relation)}")
+    return said
+
+
+def _dp_sgd_row(
+    config: Config, relation: Literal["add_or_remove", "replace"], noise: float
+) -> dict[str, Any]:
+    """What DP-SGD promises under one relation."""
+    from mia_jax.privacy.accounting import epsilon
+
+    asked, facts = config.dp_sgd, happened(config)
+    try:
+        found = epsilon(
+            num_examples=facts.num_examples,
+            batch_size=config.training.batch_size,
+            steps=facts.steps,
+            noise_multiplier=noise,
+            delta=asked.delta,
+            accountant=asked.accountant,
+            sampling=asked.sampling,
+            max_batch=asked.max_batch or None,
+            relation=relation,
+        )
+        meaning = _described(asked, config, noise, relation)
+    except ValueError as error:
+        found, meaning = None, str(error)
+    return {
+        "defence": "dp_sgd",
+        "unit": "record",
+        "relation": RELATIONS[relation],
+        "epsilon": found,
+        "delta": asked.delta,
+        "meaning": meaning,
+    }
+
+
+def _described(
+    asked: DpSgdConfig, config: Config, noise: float, relation: Literal["add_or_remove", "replace"]
+) -> str:
+    """One sentence on how it was accounted for."""
+    from mia_jax.privacy.events import describe
+
+    facts = happened(config)
+    return describe(
+        num_examples=facts.num_examples,
+        batch_size=config.training.batch_size,
+        steps=facts.steps,
+        noise_multiplier=noise,
+        delta=asked.delta,
+        accountant=asked.accountant,
+        sampling=asked.sampling,
+        max_batch=asked.max_batch or None,
+        relation=relation,
+    )

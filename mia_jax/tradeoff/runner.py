@@ -1,0 +1,221 @@
+"""The trade-off study: train, attack and audit every arm, measure noisy releases, and write what it shows.
+
+Every arm is a run directory of its own, with all that such a directory promises: a trade-off that was
+stopped goes on where it was. Strengths that change no shape are the same compiled programs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mia_jax import __version__, data, defences, models, releases, run_directory, sensitivity, study
+from mia_jax import config as configs
+from mia_jax.config import Config, ConfigError
+from mia_jax.identity import RunError
+from mia_jax.progress import Reporter, Silent
+from mia_jax.run_directory import RunDirectory
+from mia_jax.store import Store
+from mia_jax.study import privacy, reporting
+from mia_jax.study.environment import environment
+from mia_jax.tradeoff.arms import Arm, arms
+from mia_jax.tradeoff.rows import BASELINE, TradeoffRows, weak_to_strong
+from mia_jax.types import Dataset
+
+Rows = dict[str, list[dict[str, Any]]]
+"""utility, results, privacy, audits: rows of an arm, before they are named by it."""
+
+KINDS = ("utility", "results", "privacy", "audits")
+
+KEPT = "tradeoff"
+"""Below an arm's directory: what was summarised of it."""
+
+
+def tradeoff(
+    config: Config, workdir: Path, *, overwrite: bool = False, tell: Reporter | None = None
+) -> TradeoffRows:
+    """Run every arm of `config.tradeoff`, or what is left of them, into `workdir`, and summarise them.
+
+    Raises `ConfigError` where the grid is empty or an arm's config cannot be run, `RunError` where the
+    directory holds something else.
+    """
+    tell = tell or Silent()
+    if not config.tradeoff.grid:
+        raise ConfigError(
+            "config.tradeoff.grid is empty: name defences and strengths, as in configs/tradeoff_digits.py."
+        )
+    found: Rows = {kind: [] for kind in KINDS}
+    todo = arms(config)
+    _claim(workdir, config)
+    began = time.monotonic()
+    for number, arm in enumerate(todo):
+        tell.say(f"arm {number + 1} of {len(todo)}: {arm.name} ({time.monotonic() - began:.0f} s so far)")
+        run = _run_arm(arm, workdir / arm.name, overwrite, tell)
+        _add(
+            found,
+            arm.seed,
+            arm.defence,
+            arm.strength,
+            _kept(run, "rows", _signature(run), lambda r=run: arm_rows(r)),
+        )
+        if arm.defence == BASELINE:
+            _add_early_stopping(found, config, arm, run)
+            _add_releases(found, config, arm, run, tell)
+    return TradeoffRows(
+        title=config.name,
+        **found,
+        config=configs.to_mapping(config),
+        facts={**environment(), "arms": len(todo)},
+        confidence=config.report.confidence,
+    )
+
+
+def arm_rows(run: RunDirectory, checkpoint: int = -1) -> Rows:
+    """What one arm's run amounts to at one checkpoint, its last if not named otherwise."""
+    at = checkpoint % len(run.epochs)
+    found: Rows = {kind: [] for kind in KINDS}
+    for family in run.config.families:
+        rows = reporting.rows_at(run, family, at)
+        found["utility"].append(rows.utility)
+        found["results"] += rows.results
+        found["audits"] += reporting.audit_rows(run, family, at)
+        found["privacy"] += [
+            {"family": family, "kind": "accounted", "gamma": None, **row}
+            for row in privacy.rows(run.config, run.noise_multiplier)
+        ]
+    return found
+
+
+def _run_arm(arm: Arm, path: Path, overwrite: bool, tell: Reporter) -> RunDirectory:
+    """One arm's run, trained and attacked; what is finished is not done again."""
+    path.mkdir(parents=True, exist_ok=True)
+    with run_directory.locked(path):
+        run = study.train(arm.config, path, overwrite=overwrite, tell=tell)
+        if overwrite:
+            run_directory.remove(path, (KEPT,))
+        if (run.store.read_json(f"{KEPT}/rows.json") or {}).get("signature") != _signature(run):
+            study.attack(run, tell=tell)
+    return run
+
+
+def _signature(run: RunDirectory) -> str:
+    """What decides the rows of an arm."""
+    made = [__version__, configs.to_mapping(run.config), run.fingerprint, run.noise_multiplier]
+    return configs.digest(made)
+
+
+def _kept(run: RunDirectory, name: str, signature: str, make: Callable[[], Any]) -> Any:
+    """What was written down under a name in a run's directory; made, and written, where it is of another making."""
+    entry = f"{KEPT}/{name}.json"
+    old = run.store.read_json(entry) or {}
+    if old.get("signature") != signature:
+        old = {"signature": signature, "content": make()}
+        run.store.write_json(entry, old)
+    return old["content"]
+
+
+def _add(found: Rows, seed: int, defence: str, strength: float, rows: Mapping[str, Any]) -> None:
+    """An arm's rows to all others, each with where it belongs."""
+    for kind in KINDS:
+        for row in rows[kind]:
+            rest = {k: v for k, v in row.items() if k not in ("checkpoint", "sigma")}
+            if rest.get("defence") is not None:  # of a promise: the defence's own name, which the arm has
+                rest.pop("defence")
+            found[kind].append(
+                {"seed": seed, "family": rest.pop("family"), "defence": defence, "strength": strength, **rest}
+            )
+
+
+def _add_early_stopping(found: Rows, config: Config, arm: Arm, run: RunDirectory) -> None:
+    """The baseline's earlier checkpoints, each as a training that was stopped there."""
+    stops = config.tradeoff.grid.get("early_stopping", ())
+    for epoch in weak_to_strong("early_stopping", stops):
+        at = run.epochs.index(int(epoch))
+        rows = _kept(run, f"rows_at_{int(epoch)}", _signature(run), lambda at=at: arm_rows(run, at))
+        _add(found, arm.seed, "early_stopping", epoch, rows)
+
+
+def _add_releases(found: Rows, config: Config, arm: Arm, run: RunDirectory, tell: Reporter) -> None:
+    """The baseline's finished models, released with noise of every deviation."""
+    sigmas = weak_to_strong("parameter_noise", config.tradeoff.grid.get("parameter_noise", ()))
+    if not sigmas:
+        return
+    dataset = data.load(arm.config.data, arm.config.canaries)
+    built = models.build_families(arm.config.families, dataset)[1]
+    for family, model in built.items():
+        tell.say(
+            f"releases of {family}: {len(sigmas)} deviations, {config.tradeoff.draws} draws of each model"
+        )
+        asked = configs.digest([_signature(run), family, sigmas, config.tradeoff.draws])
+        rows = _kept(
+            run,
+            f"releases_{family}",
+            asked,
+            lambda f=family, m=model: _release_rows(run, f, m, dataset, sigmas, config.tradeoff.draws),
+        )
+        moved = _sensitivity(run, config, arm, family, model, dataset, tell)
+        for sigma in sigmas:
+            own = {kind: [r for r in rows.get(kind, []) if r["sigma"] == sigma] for kind in KINDS}
+            if moved is not None:
+                promises = sensitivity.release_epsilons(moved, sigma, config.dp_sgd.delta)
+                own["privacy"] = [{"family": family, "unit": "record", **row} for row in promises]
+            _add(found, arm.seed, "parameter_noise", sigma, own)
+
+
+def _release_rows(
+    run: RunDirectory, family: str, model: models.Model, dataset: Dataset, sigmas: list[float], draws: int
+) -> dict[str, Any]:
+    """The rows of all deviations of one family."""
+    return releases.release_rows(run, family, model, dataset, sigmas, draws, run.config.audit.delta)
+
+
+def _sensitivity(
+    run: RunDirectory,
+    config: Config,
+    arm: Arm,
+    family: str,
+    model: models.Model,
+    dataset: Dataset,
+    tell: Reporter,
+) -> sensitivity.Sensitivity | None:
+    """How far one record moves a family's parameters, sampled; None where no pairs are asked for."""
+    asked = config.tradeoff
+    if not asked.sensitivity_draws:
+        return None
+    tell.say(
+        f"sensitivity of {family}: {asked.sensitivity_draws} pairs, one record of each {asked.neighbour}d"
+    )
+    signature = configs.digest([_signature(run), family, asked.sensitivity_draws, asked.neighbour])
+    size = arm.config.membership.train_size
+    defended = defences.chosen(arm.config, dataset, size, noise_multiplier=run.noise_multiplier)
+    kept = _kept(
+        run,
+        f"sensitivity_{family}",
+        signature,
+        lambda: sensitivity.to_mapping(
+            sensitivity.sample_sensitivity(
+                model,
+                dataset,
+                arm.config.training,
+                size,
+                num_draws=asked.sensitivity_draws,
+                relation=asked.neighbour,
+                seed=arm.seed,
+                defence=defended.defence,
+                strengths=defended.strengths,
+                parameters=arm.config.parameter_noise.parameters,
+            )
+        ),
+    )
+    return sensitivity.from_mapping(kept)
+
+
+def _claim(workdir: Path, config: Config) -> None:
+    """Take a directory for a trade-off; one that holds anything else is refused (`RunError`)."""
+    if (workdir / "config.json").exists():
+        raise RunError(f"{workdir} holds a run of its own: name another --workdir for the trade-off.")
+    if not (workdir / "tradeoff_config.json").exists():
+        run_directory.check_empty(workdir)
+    Store(workdir).write_json("tradeoff_config.json", configs.to_mapping(config))

@@ -1,0 +1,47 @@
+"""Taps: the same forward pass, shifts that reach the logits, and every parameter once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mia_jax.models import mlp, recurrent
+from mia_jax.models.attack_networks import membership_mlp
+from mia_jax.models.taps import Recorder
+
+X = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+MODELS = {
+    "mlp": (mlp(num_classes=3, hidden=4, layers=2, dropout=0.5), X),
+    "attack": (membership_mlp(), X.reshape(-1)),
+    "gru": (recurrent("gru", num_classes=3, hidden=4, layers=2, dropout=0.5), X),
+    "lstm": (recurrent("lstm", num_classes=3, hidden=4, dropout=0.5, steps=4), X),
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_logits_are_those_of_apply_and_every_parameter_is_tapped(random_params, kind):
+    model, x = MODELS[kind]
+    params, key = random_params(model, x), jax.random.key(1)
+    for options in ({}, {"key": key, "train": True}):
+        logits, taps = model.taps(params, x, None, **options)
+        np.testing.assert_allclose(logits, model.apply(params, x, **options), rtol=1e-5, atol=1e-6)
+    with_paths, _ = jax.tree_util.tree_flatten_with_path(params)
+    leaves = sorted(tuple(key.key for key in path) for path, _ in with_paths)
+    assert sorted(path for tap in taps.values() for path in tap.leaves) == leaves
+
+
+def test_a_shift_moves_its_own_pre_activation(random_params):
+    model, x = MODELS["mlp"]
+    params = random_params(model, x)
+    _, taps = model.taps(params, x, None)
+    shifts = {name: jnp.zeros(tap.shape) for name, tap in taps.items()}
+    shifts["head"] = jnp.asarray([1.0, -2.0, 0.5])
+    moved, _ = model.taps(params, x, shifts)
+    np.testing.assert_allclose(moved - model.apply(params, x), shifts["head"], rtol=1e-5, atol=1e-6)
+
+
+def test_a_name_is_noted_once():
+    recorder = Recorder(None)
+    recorder.dense("a", jnp.ones(2), {("W",): jnp.ones(3)})
+    with pytest.raises(ValueError, match="'a' is noted twice"):
+        recorder.dense("a", jnp.ones(2), {("W",): jnp.ones(3)})
