@@ -1,0 +1,196 @@
+"""The trade-off as a job: its arms are studies, strengths share their programs, and what was stopped goes on."""
+
+import dataclasses
+import json
+
+import pytest
+
+from mia_jax import run_directory, study
+from mia_jax.config import (
+    AttacksConfig,
+    CanariesConfig,
+    Config,
+    ConfigError,
+    DataConfig,
+    FamilyConfig,
+    MembershipConfig,
+    ReportConfig,
+    TradeoffConfig,
+    TrainingConfig,
+)
+from mia_jax.identity import RunError
+from mia_jax.tradeoff import arms, runner, tradeoff
+from mia_jax.tradeoff.arms import CHANGES
+from mia_jax.tradeoff.writing import write_tradeoff
+from mia_jax.training import shadow
+
+GRID = {
+    "l2": (1e-3, 1e-1),
+    "dp_sgd": (4.0, 16.0),
+    "parameter_noise": (0.1, 5.0),
+    "early_stopping": (2.0,),
+}
+
+
+@pytest.fixture(scope="module")
+def config():
+    """Eight small MLPs an arm, two seeds of two."""
+    return Config(
+        name="small",
+        data=DataConfig(
+            source="synthetic:gaussian,classes=3,features=6", pool_size=40, population_size=30, test_size=20
+        ),
+        membership=MembershipConfig(num_models=8, train_size=20, design="paired"),
+        families={"mlp": FamilyConfig(kind="mlp", hidden=5)},
+        training=TrainingConfig(epochs=4, batch_size=8),
+        attacks=AttacksConfig(names=("loss", "lira_offline_global")),
+        report=ReportConfig(fpr=(0.1,)),
+        canaries=CanariesConfig(count=6, kind="out_of_distribution"),
+        tradeoff=TradeoffConfig(grid=GRID, draws=2, sensitivity_draws=3),
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(config, tmp_path_factory):
+    """A finished trade-off: its rows, its folder, and how many programs it compiled."""
+    path = tmp_path_factory.mktemp("tradeoff") / "run"
+    shadow._kept_programs.cache_clear()
+    rows = tradeoff(config, path)
+    return rows, path, shadow._kept_programs.cache_info().misses
+
+
+def settings(rows):
+    return [(row["defence"], row["strength"]) for row in rows]
+
+
+def test_every_arm_has_its_rows(finished):
+    rows, _, _ = finished
+    expected = {("none", 0.0), *((name, s) for name, strengths in GRID.items() for s in strengths)}
+    assert set(settings(rows.utility)) == expected
+    assert len(rows.utility) == len(expected)
+    assert set(settings(rows.results)) == expected
+    assert {row["attack"] for row in rows.results} == {"loss", "lira_offline_global"}
+    assert set(settings(rows.audits)) == expected
+    promises = {
+        (*key, row["kind"], row["relation"])
+        for key, row in zip(settings(rows.privacy), rows.privacy, strict=True)
+    }
+    assert promises == {
+        *(("dp_sgd", s, "accounted", r) for s in GRID["dp_sgd"] for r in ("add-or-remove", "replace-one")),
+        *(
+            ("parameter_noise", s, kind, "add-or-remove")
+            for s in GRID["parameter_noise"]
+            for kind in ("nominal", "analytic")
+        ),
+    }
+
+
+def test_promises_are_the_targets_and_name_what_they_rest_on(finished):
+    rows, _, _ = finished
+    for row in rows.privacy:
+        assert row["delta"] == 1e-5
+        assert row["unit"] == "record"
+        if row["defence"] == "dp_sgd" and row["relation"] == "add-or-remove":
+            assert 0.98 * row["strength"] < row["epsilon"] <= row["strength"]
+        if row["defence"] == "parameter_noise":
+            assert 0 < row["gamma"] <= 1
+            assert row["samples"] == 3
+
+
+def test_strengths_that_change_no_shape_are_one_program(finished):
+    # Without a defence and for sensitivities (longer lists have canaries), with L2, with DP-SGD.
+    assert finished[2] == 4
+
+
+def test_an_arm_is_the_study_of_its_config(config, finished, tmp_path):
+    rows, path, _ = finished
+    arm = next(arm for arm in arms(config) if (arm.defence, arm.strength) == ("l2", 0.1))
+    run = study.train(arm.config, tmp_path / "alone")
+    study.attack(run)
+    inputs = study.report(run)
+    own = [row for row in rows.results if (row["defence"], row["strength"]) == ("l2", 0.1)]
+    assert [row["auc"] for row in own] == [row["auc"] for row in inputs.results]
+    assert run_directory.existing(path / arm.name).config == arm.config
+
+
+def test_noise_without_end_leaves_nothing_to_attack(finished):
+    aucs = {
+        row["strength"]: row["auc"]
+        for row in finished[0].results
+        if (row["defence"], row["attack"]) == ("parameter_noise", "loss")
+    }
+    assert abs(aucs[5.0] - 0.5) < 0.1
+
+
+def test_what_is_finished_is_not_done_again(config, finished, monkeypatch):
+    rows, path, _ = finished
+    monkeypatch.setattr(study, "attack", None)  # whoever calls them now, fails
+    monkeypatch.setattr(runner.releases, "release_rows", None)
+    monkeypatch.setattr(runner.sensitivity, "sample_sensitivity", None)
+    again = tradeoff(config, path)
+    assert (again.utility, again.results, again.audits) == (rows.utility, rows.results, rows.audits)
+    assert json.dumps(again.privacy) == json.dumps(rows.privacy)
+
+
+def test_it_goes_on_where_it_was_stopped(config, finished, tmp_path, monkeypatch):
+    small = dataclasses.replace(config, tradeoff=TradeoffConfig(grid={"l2": (1e-3, 1e-1)}))
+    attack, attacked = study.attack, []
+
+    def attack_two(run, **options):
+        if len(attacked) == 2:
+            raise KeyboardInterrupt
+        attacked.append(run)
+        attack(run, **options)
+
+    monkeypatch.setattr(study, "attack", attack_two)
+    with pytest.raises(KeyboardInterrupt):
+        tradeoff(small, tmp_path / "run")
+    monkeypatch.setattr(study, "attack", lambda run, **options: attacked.append(attack(run, **options)))
+    found = tradeoff(small, tmp_path / "run")
+    assert len(attacked) == 3  # the third arm, and no other again
+    whole = [row for row in finished[0].results if row["defence"] in ("none", "l2")]
+    assert found.results == whole
+
+
+def test_other_attacks_are_run_on_the_same_models(config, finished, tmp_path):
+    small = dataclasses.replace(config, tradeoff=TradeoffConfig(grid={"l2": (1e-3,)}))
+    tradeoff(small, tmp_path / "run")
+    other = dataclasses.replace(small, attacks=AttacksConfig(names=("entropy",)))
+    found = tradeoff(other, tmp_path / "run")
+    assert {row["attack"] for row in found.results} == {"entropy"}
+
+
+def test_a_seed_is_another_pool(config):
+    both = arms(dataclasses.replace(config, tradeoff=TradeoffConfig(grid={"l1": (0.1,)}, seeds=(3, 5))))
+    assert [arm.name for arm in both] == ["seed3/none", "seed3/l1_0.1", "seed5/none", "seed5/l1_0.1"]
+    assert [(arm.config.seed, arm.config.data.seed) for arm in both] == [(3, 3), (3, 3), (5, 5), (5, 5)]
+
+
+def test_every_defence_of_the_grid_changes_what_it_says(config):
+    grid = dict.fromkeys(CHANGES, (0.25,))
+    for arm in arms(dataclasses.replace(config, tradeoff=TradeoffConfig(grid=grid)))[1:]:
+        plain = json.dumps(dataclasses.asdict(arms(config)[0].config), default=str)
+        assert plain != json.dumps(dataclasses.asdict(arm.config), default=str)
+
+
+def test_a_directory_of_anything_else_is_refused(config, finished, tmp_path):
+    path = finished[1]
+    with pytest.raises(RunError, match="holds a run of its own"):
+        tradeoff(config, path / "seed0" / "none")
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"not empty and holds no run \(mine\.txt"):
+        tradeoff(config, tmp_path)
+    longer = dataclasses.replace(config, training=dataclasses.replace(config.training, learning_rate=0.1))
+    with pytest.raises(RunError, match="learning_rate"):
+        tradeoff(longer, path)
+
+
+def test_an_empty_grid_is_refused(config, tmp_path):
+    with pytest.raises(ConfigError, match=r"config\.tradeoff\.grid is empty"):
+        tradeoff(dataclasses.replace(config, tradeoff=TradeoffConfig()), tmp_path / "run")
+
+
+def test_it_writes_its_page(finished, tmp_path):
+    page = write_tradeoff(finished[0], tmp_path).read_text()
+    for word in ("l2", "dp_sgd", "parameter_noise"):
+        assert word in page or word.replace("_", " ") in page
