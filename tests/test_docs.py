@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from mia_jax.attacks import catalogue
-from mia_jax.config import AttacksConfig
+from mia_jax.config import AttacksConfig, Config, to_mapping
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -63,3 +63,20 @@ def test_bootstrap_explains_itself_on_any_python():
         check=True,
     )
     assert "scripts/bootstrap.py test" in done.stdout
+
+
+def test_defences_page_runs_and_its_strengths_are_each_models_own():
+    names = {}
+    exec(compile(python_blocks("docs/defences.md"), "defences.md", "exec"), names)
+    confidence = names["confidence"]
+    assert confidence.shape == (8,)
+    assert confidence[-1] > confidence[0]
+
+
+def test_defences_page_names_fields_and_files_that_exist():
+    page = (ROOT / "docs" / "defences.md").read_text()
+    for path in re.findall(r"(?:scripts|configs|mia_jax)/[\w/]+\.\w+", page):
+        assert (ROOT / path).exists(), path
+    values = to_mapping(Config())
+    for section, field in re.findall(r"--config\.(\w+)\.(\w+)", page):
+        assert field in values[section]

@@ -157,7 +157,14 @@ def test_above_it_something_else_is_said(world, plain, name):
     assert (np.abs(said - plain[0].log_prob).max(axis=1) > 1e-3).all()
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "label_privacy"])
+OWN = [
+    pytest.param(name, marks=[] if name in ("l2", "dp_sgd_poisson") else pytest.mark.slow)
+    for name in CASES
+    if name != "label_privacy"
+]
+
+
+@pytest.mark.parametrize("name", OWN)
 def test_strengths_are_each_models_own(world, name):
     case, (dataset, drawn) = CASES[name], world
     config = TrainingConfig(epochs=EPOCHS, batch_size=BATCH, learning_rate=0.1)

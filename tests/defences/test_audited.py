@@ -124,7 +124,9 @@ def audited(setting, broken=False):
     return epsilon(noise_multiplier=sigma, **promise), found
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize(
+    "setting", [SETTINGS[0], *(pytest.param(s, marks=pytest.mark.slow) for s in SETTINGS[1:])]
+)
 def test_no_audit_proves_more_than_is_promised(setting):
     promised, found = audited(setting)
     assert promised <= setting.target
@@ -134,6 +136,7 @@ def test_no_audit_proves_more_than_is_promised(setting):
     assert found["joint"].ceiling > min(promised, 4.0)
 
 
+@pytest.mark.slow
 def test_a_mechanism_that_does_not_clip_is_caught():
     promised, found = audited(SETTINGS[0], broken=True)
     assert found["joint"].epsilon > promised

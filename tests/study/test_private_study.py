@@ -38,6 +38,7 @@ def test_the_noise_is_solved_for_the_target_and_written_down(private_run, privat
     assert run_directory.kept_noise(private_run.path, private) == private_run.noise_multiplier
 
 
+@pytest.mark.slow
 def test_an_interrupted_private_training_goes_on_bit_for_bit(
     private, private_run, all_numbers, tmp_path, monkeypatch
 ):
@@ -147,6 +148,7 @@ def test_token_ids_cannot_be_trained_on_adversarially(small_config, change, tmp_
         study.train(config, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_every_defence_together_trains_and_reports(small_config, change, tmp_path):
     config = small_config
     for path, value in {

@@ -63,6 +63,7 @@ def settings(rows):
     return [(row["defence"], row["strength"]) for row in rows]
 
 
+@pytest.mark.slow
 def test_every_arm_has_its_rows(finished):
     rows, _, _ = finished
     expected = {("none", 0.0), *((name, s) for name, strengths in GRID.items() for s in strengths)}
@@ -85,6 +86,7 @@ def test_every_arm_has_its_rows(finished):
     }
 
 
+@pytest.mark.slow
 def test_promises_are_the_targets_and_name_what_they_rest_on(finished):
     rows, _, _ = finished
     for row in rows.privacy:
@@ -97,11 +99,13 @@ def test_promises_are_the_targets_and_name_what_they_rest_on(finished):
             assert row["samples"] == 3
 
 
+@pytest.mark.slow
 def test_strengths_that_change_no_shape_are_one_program(finished):
     # Without a defence and for sensitivities (longer lists have canaries), with L2, with DP-SGD.
     assert finished[2] == 4
 
 
+@pytest.mark.slow
 def test_an_arm_is_the_study_of_its_config(config, finished, tmp_path):
     rows, path, _ = finished
     arm = next(arm for arm in arms(config) if (arm.defence, arm.strength) == ("l2", 0.1))
@@ -113,6 +117,7 @@ def test_an_arm_is_the_study_of_its_config(config, finished, tmp_path):
     assert run_directory.existing(path / arm.name).config == arm.config
 
 
+@pytest.mark.slow
 def test_noise_without_end_leaves_nothing_to_attack(finished):
     aucs = {
         row["strength"]: row["auc"]
@@ -122,6 +127,7 @@ def test_noise_without_end_leaves_nothing_to_attack(finished):
     assert abs(aucs[5.0] - 0.5) < 0.1
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_not_done_again(config, finished, monkeypatch):
     rows, path, _ = finished
     monkeypatch.setattr(study, "attack", None)  # whoever calls them now, fails
@@ -132,6 +138,7 @@ def test_what_is_finished_is_not_done_again(config, finished, monkeypatch):
     assert json.dumps(again.privacy) == json.dumps(rows.privacy)
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_was_stopped(config, finished, tmp_path, monkeypatch):
     small = dataclasses.replace(config, tradeoff=TradeoffConfig(grid={"l2": (1e-3, 1e-1)}))
     attack, attacked = study.attack, []
@@ -152,6 +159,8 @@ def test_it_goes_on_where_it_was_stopped(config, finished, tmp_path, monkeypatch
     assert found.results == whole
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 def test_other_attacks_are_run_on_the_same_models(config, finished, tmp_path):
     small = dataclasses.replace(config, tradeoff=TradeoffConfig(grid={"l2": (1e-3,)}))
     tradeoff(small, tmp_path / "run")
@@ -173,6 +182,7 @@ def test_every_defence_of_the_grid_changes_what_it_says(config):
         assert plain != json.dumps(dataclasses.asdict(arm.config), default=str)
 
 
+@pytest.mark.slow
 def test_a_directory_of_anything_else_is_refused(config, finished, tmp_path):
     path = finished[1]
     with pytest.raises(RunError, match="holds a run of its own"):
@@ -190,6 +200,7 @@ def test_an_empty_grid_is_refused(config, tmp_path):
         tradeoff(dataclasses.replace(config, tradeoff=TradeoffConfig()), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_it_writes_its_page(finished, tmp_path):
     page = write_tradeoff(finished[0], tmp_path).read_text()
     for word in ("l2", "dp_sgd", "parameter_noise"):
