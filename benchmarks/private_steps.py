@@ -39,8 +39,10 @@ COLUMNS = ("model", "B", "plain, ms", "private, ms", *RATIOS)
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("preset", "full", list(PRESETS), "small: two small cases, to see that it runs.")
-flags.DEFINE_integer("repeats", 0, "Rounds in which every side has its turn. Default: 9; of the small preset 2.")
-flags.DEFINE_float("turn", 0.2, "Seconds that a turn takes, about; at least one step, of JAX's sides 20.")
+flags.DEFINE_integer(
+    "repeats", 0, "Rounds in which every side has its turn. Default: 9; of the small preset 2."
+)
+flags.DEFINE_float("turn", 0.15, "Seconds that a turn takes, about; at least one call.")
 flags.DEFINE_bool("others", True, "Whether to time jax-privacy and Opacus too, where they are installed.")
 flags.DEFINE_string("out", str(RESULTS / "private_steps_cpu_1core.json"), "The JSON file.")
 flags.DEFINE_string("show", "", "Print the table of this JSON file in Markdown and do nothing else.")
@@ -58,13 +60,13 @@ class Side(Protocol):
 
 def row(family: str, batch_size: int, repeats: int) -> dict[str, Any]:
     """One case: the sides checked equal, then timed in turn."""
-    from benchmarks import private_work
+    from benchmarks import private_check, private_work
 
     work = private_work.work_of(private_work.Case(family, batch_size))
     with_jax_privacy, with_opacus = installed("jax_privacy"), installed("torch", "opacus")
     differences = {}
     if with_jax_privacy:
-        differences["jax_privacy"] = private_work.check_jax_privacy(work)
+        differences["jax_privacy"] = private_check.jax_privacy_apart(work)
     sides: dict[str, Side] = {**private_work.sides(work, jax_privacy=with_jax_privacy)}
     without_ghost: list[str] = []
     if with_opacus:
@@ -85,18 +87,18 @@ def opacus_sides(work: Any) -> tuple[dict[str, Side], dict[str, float], list[str
     """Opacus' two ways of clipping, how far their sums are from ours, and the layers without ghost norms."""
     import torch
 
-    from benchmarks import opacus_steps, private_work
+    from benchmarks import opacus_steps, private_check, private_work
     from benchmarks.shadow_work import FAMILIES, LEARNING_RATE
 
     torch.set_num_threads(1)
-    family, pool, ours = FAMILIES[work.case.family], work.dataset.pool, private_work.expected(work)
+    family, pool, ours = FAMILIES[work.case.family], work.dataset.pool, private_check.expected(work)
     shape = (family.kind, family.record[-1], family.hidden, family.num_classes)
     x, y = pool.x[ours.rows], pool.y[ours.rows]
     sides: dict[str, Side] = {}
     differences = {}
     for method in ("grad_sample", "ghost"):
         total = opacus_steps.clipped_sum(shape, ours.params, x, y, ours.clip_norm, method)
-        differences[method] = private_work.apart(ours.total, total)
+        differences[method] = private_check.apart(ours.total, total)
         privacy = opacus_steps.Privacy(private_work.CLIP_NORM, private_work.NOISE_MULTIPLIER, method)
         sides[method] = opacus_steps.Steps(shape, privacy, pool.x, pool.y, work.rows, LEARNING_RATE)
     return sides, differences, opacus_steps.without_ghost(shape)
@@ -120,11 +122,11 @@ def calls_of(side: Side) -> int:
 
 
 def duration(call: Callable[[], None], times: int) -> float:
-    """Seconds of so many calls."""
-    began = time.perf_counter()
+    """Seconds of so many calls: of this process on its core, since others may use it too."""
+    began = time.process_time()
     for _ in range(times):
         call()
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def ratio(seconds: Mapping[str, Sequence[float]], above: str, below: str) -> dict[str, float]:

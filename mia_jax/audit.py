@@ -2,8 +2,9 @@
 
 Every canary is in every model by a fair coin of its own (`mia_jax.membership.draw`), independent of
 the model's records, its other canaries, its keys and all other models. The relation is therefore
-add-or-remove: one record more or less in the training set, the batches formed by shuffling what is
-there. What a bound refutes is that this training is (epsilon, delta)-DP for any smaller epsilon.
+add-or-remove: one record more or less in the training set; the batches are drawn from what is there, or
+(DP-SGD on shuffled batches) its place stays empty, which is zero-out. What a bound refutes is that this
+training is (epsilon, delta)-DP for any smaller epsilon.
 
 joint_runs   all canaries of many models together, as one mechanism; by far the largest ceiling
 one_run      the canaries of a single model: of the first one, or the median over models

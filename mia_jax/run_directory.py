@@ -9,6 +9,7 @@ signals/FAMILY/PART/…  Zarr arrays [K, T, N]
 commits/FAMILY/…       one record per finished segment: what has no record, does not exist
 states/FAMILY/…        where an unfinished chunk of models goes on
 parameters/FAMILY/…    where asked for
+tradeoff/              what a trade-off summarised of this run
 scores/FAMILY/ATTACK   Zarr arrays [K, T, N], and ATTACK.json: what made them
 results.json, results.csv, utility.csv, slices.csv, privacy.csv, audit.csv, vulnerability/, figures/, report.html
 """
@@ -47,6 +48,7 @@ REPORTS = (
 
 # In the order of their removal: whatever stops it, what is left is still known for a run.
 OURS = (
+    "tradeoff",
     "commits",
     "states",
     "parameters",
@@ -137,9 +139,12 @@ class RunDirectory:
         """The noise of DP-SGD, relative to the clip norm; None without it."""
         return self._record.get("noise_multiplier")
 
-    def keep_noise(self, noise_multiplier: float | None) -> None:
-        """Write down the noise of DP-SGD, so that a run goes on with the very number that it began with."""
-        self._record["noise_multiplier"] = noise_multiplier
+    def keep_noise(self, noise_multiplier: float | None, question: str) -> None:
+        """Write down the noise of DP-SGD, so that a run goes on with the very number that it began with.
+
+        question: what the noise was solved for.
+        """
+        self._record |= {"noise_multiplier": noise_multiplier, "noise_question": question}
         self.store.write_json("config.json", self._record)
 
     def keep_family(self, name: str, family: FamilyConfig, plan: Plan, num_parameters: int) -> Plan:
@@ -253,17 +258,24 @@ def create(
     return run
 
 
-def kept_noise(path: Path, config: Config) -> float | None:
-    """The noise of DP-SGD that a run at `path` of this config was begun with; None where there is none."""
+def check_config(path: Path, config: Config) -> None:
+    """Refuse a directory whose run is of another config (`RunError`); one without a run is no matter."""
     record = _read_record(path)
-    if record is None or record["format"] != FORMAT:
-        return None
-    old = configs.from_mapping(record["config"])
-    same = all(getattr(old, name) == getattr(config, name) for name in _DECIDE_NOISE)
+    if record is not None:
+        check_same(path, record, config, record["data_fingerprint"])
+
+
+def clear(path: Path) -> None:
+    """Remove the run at `path`, if there is one, and nothing else."""
+    if _read_record(path) is not None:
+        remove(path, OURS)
+
+
+def kept_noise(path: Path, question: str) -> float | None:
+    """The noise of DP-SGD that a run at `path` was begun with, if it was solved for the same; else None."""
+    record = _read_record(path) or {}
+    same = record.get("format") == FORMAT and record.get("noise_question") == question
     return record.get("noise_multiplier") if same else None
-
-
-_DECIDE_NOISE = ("dp_sgd", "training", "canaries")
 
 
 def existing(path: Path) -> RunDirectory:

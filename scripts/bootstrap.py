@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 OLDEST = (3, 11)
-SCRIPTS = ("run", "train", "attack", "report")
+SCRIPTS = ("run", "train", "attack", "report", "tradeoff", "account")
 
 
 def main(arguments: list[str]) -> int:

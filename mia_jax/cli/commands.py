@@ -125,9 +125,10 @@ def report() -> None:
 def tradeoff() -> None:
     """Measure what defences buy and cost: a study without them, and one with each at each strength.
 
-    config.tradeoff.grid names defences and strengths. Every training is a run directory of its own below
-    --workdir/seed0, …, to be looked at with scripts/report.py; what was stopped goes on. Tables, figures and
-    tradeoff.html are written to --workdir.
+    config.tradeoff.grid names defences and strengths; a config file holds it, and a flag replaces it, as in
+    "--config.tradeoff.grid={'l2': (0.001, 0.01)}" or --config.tradeoff.grid.l2="(0.001, 0.01)". Every
+    training is a run directory of its own below --workdir/seed0, …, to be looked at with
+    scripts/report.py; what was stopped goes on. Tables, figures and tradeoff.html are written to --workdir.
     """
     _config_flags()
 
@@ -141,7 +142,7 @@ def tradeoff() -> None:
             tell.say(f"trade-off: {writing.write_tradeoff(rows, workdir)}")
         _print(tables.terminal(rows))
 
-    start(main, tradeoff)
+    start(main, tradeoff, config="tradeoff_digits.py")
 
 
 def _config_flags() -> None:

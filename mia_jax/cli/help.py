@@ -12,13 +12,13 @@ from absl import flags
 from mia_jax.config import AttacksConfig, Config, ReportConfig
 
 
-def help_text(command: Callable[[], None]) -> str:
+def help_text(command: Callable[[], None], config: str = "digits.py") -> str:
     """What --help prints: the command, its flags and, where it takes a config, every field of it."""
     text = [str(inspect.getdoc(command)), "", "Flags:"]
     of_modules = flags.FLAGS.flags_by_module_dict()
     own = [flag for module, found in of_modules.items() if module.startswith("mia_jax.cli") for flag in found]
     for flag in own:
-        default = "configs/digits.py" if flag.name == "config" else flag.default
+        default = f"configs/{config}" if flag.name == "config" else flag.default
         text.append(f"  --{flag.name}: {flag.help}" + (f" (default: {default})" if default else ""))
     for section in (AttacksConfig, ReportConfig):
         if dataclasses.fields(section)[-1].name in flags.FLAGS:
@@ -28,7 +28,8 @@ def help_text(command: Callable[[], None]) -> str:
         text += [
             "",
             "Example:",
-            "  python scripts/run.py --config=configs/digits.py --config.training.epochs=30 --workdir=runs/short",
+            f"  python scripts/{command.__name__}.py --config=configs/{config} --config.training.epochs=30 "
+            "--workdir=runs/short",
         ]
     if "config" in flags.FLAGS or "attacks" in flags.FLAGS:
         text += ["", *_attack_lines()]

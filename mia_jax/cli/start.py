@@ -19,15 +19,18 @@ from mia_jax.identity import RunError
 INTERRUPTED = 130
 
 
-def start(main: Callable[[], None], command: Callable[[], None]) -> None:
-    """Parse the flags, run `main` and end with the right exit code; `command` is whose docstring --help prints."""
+def start(main: Callable[[], None], command: Callable[[], None], *, config: str = "digits.py") -> None:
+    """Parse the flags, run `main` and end with the right exit code.
+
+    command: whose docstring --help prints. config: the file in configs/ that is read where none is named.
+    """
 
     def parse(argv: Sequence[str]) -> list[str]:
         if {"--help", "-h", "-help", "--helpfull"} & set(argv):
-            print(help_text(command))
+            print(help_text(command, config))
             sys.exit(0)
         try:
-            rest = flags.FLAGS(_with_config(argv))
+            rest = flags.FLAGS(_with_config(argv, config))
             if "config" in flags.FLAGS:
                 flags.FLAGS.config.to_dict()  # a file that is not there is not missed before
         except flags.Error as error:
@@ -61,10 +64,10 @@ def start(main: Callable[[], None], command: Callable[[], None]) -> None:
     app.run(guarded, flags_parser=parse)
 
 
-def default_config_file() -> Path:
-    """configs/digits.py: of the wheel, or of the checkout that an editable install points to."""
+def default_config_file(name: str = "digits.py") -> Path:
+    """configs/NAME: of the wheel, or of the checkout that an editable install points to."""
     package = Path(__file__).parents[1]
-    places = (package / "configs" / "digits.py", package.parent / "configs" / "digits.py")
+    places = (package / "configs" / name, package.parent / "configs" / name)
     return next(place for place in places if place.exists())
 
 
@@ -91,10 +94,10 @@ def _example() -> str:
     return "--workdir=runs/digits" if "workdir" in flags.FLAGS else "--num_examples=1000"
 
 
-def _with_config(argv: Sequence[str]) -> list[str]:
+def _with_config(argv: Sequence[str], config: str) -> list[str]:
     """The command line, with the default config where it names none."""
     given = "config" not in flags.FLAGS or any(re.match(r"--?config(=|$)", word) for word in argv)
-    return list(argv) if given else [argv[0], f"--config={default_config_file()}", *argv[1:]]
+    return list(argv) if given else [argv[0], f"--config={default_config_file(config)}", *argv[1:]]
 
 
 def _config_sentence(error: Exception, argv: Sequence[str]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from mia_jax.config.base import (
     AtLeast0,
@@ -36,10 +38,11 @@ class DpSgdConfig:
 
     epsilon: the target, solved for the noise; or noise_multiplier: of the clip norm. One above 0 turns
     DP-SGD on. delta, accountant, relation: of the target. sampling: "poisson" draws every record with
-    probability batch_size/train_size at each step; "truncated_poisson" keeps at most max_batch of them and
-    accounts for that; "shuffle" shows each record once an epoch. max_batch 0, "poisson": as many as ever come.
-    microbatch: records whose gradients are clipped side by side; 0: chosen from batch_size. method:
-    "bookkeeping" clips in one pass, "vmap" works for any model, "auto" takes the first where it can.
+    probability batch_size/n at each step, n the places of a model's list, canaries included;
+    "truncated_poisson" keeps at most max_batch of them and accounts for that; "shuffle" shows each record
+    once an epoch. microbatch: records whose gradients are clipped side by side; 0: chosen from
+    batch_size. method: "bookkeeping" clips in one pass, "vmap" works for any model, "auto" takes the first
+    where it can.
     """
 
     epsilon: NonNegative = 0.0
@@ -58,11 +61,12 @@ class DpSgdConfig:
 class LabelPrivacyConfig:
     """Labels that are randomised before training, once for each model and record.
 
-    epsilon: of label differential privacy; 0: off. mechanism: "randomized_response" over all classes, or
-    "rr_with_prior" over the likely ones, the prior being the population's share of classes.
+    epsilon: of label differential privacy, at most 10 (rarer draws float32 cannot make); 0: off.
+    mechanism: "randomized_response" over all classes, or "rr_with_prior" over the likely ones, the prior
+    being the population's share of classes.
     """
 
-    epsilon: NonNegative = 0.0
+    epsilon: Annotated[float, Field(ge=0, le=10)] = 0.0
     mechanism: Literal["randomized_response", "rr_with_prior"] = "randomized_response"
 
 

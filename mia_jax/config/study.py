@@ -189,8 +189,8 @@ def _check_tradeoff(config: Config) -> None:
             f"config.tradeoff.grid.early_stopping holds {late[0]}: it must be a whole epoch before the last, "
             f"{config.training.epochs}."
         )
-    if not config.tradeoff.seeds or len(set(config.tradeoff.seeds)) != len(config.tradeoff.seeds):
-        raise ConfigError(f"config.tradeoff.seeds is {config.tradeoff.seeds}: give at least one, each once.")
+    if len(set(config.tradeoff.seeds)) != len(config.tradeoff.seeds):
+        raise ConfigError(f"config.tradeoff.seeds is {config.tradeoff.seeds}: give each once.")
 
 
 def checkpoint_epochs(config: Config) -> tuple[int, ...]:

@@ -22,13 +22,14 @@ Sampling = Literal["poisson", "truncated_poisson", "shuffle"]
 class Batches(NamedTuple):
     """How a gradient that is private wants its batches drawn; the accounting must be of the same kind.
 
-    sampling: "poisson" and "truncated_poisson" draw each of n records at each step with probability
-    expected / n, keeping at most `physical` of them; "shuffle" shows each once an epoch. expected: the
-    public number by which the sum of gradients is divided, whatever a batch really holds. room: more than
-    are ever drawn.
+    sampling: "poisson" and "truncated_poisson" draw each record at each step with probability
+    expected / num_examples, keeping at most `physical` of them; "shuffle" shows each once an epoch.
+    num_examples: n, the places for records, some of them perhaps empty. expected: the public number by
+    which the sum of gradients is divided, whatever a batch really holds. room: more than are ever drawn.
     """
 
     sampling: Sampling
+    num_examples: int
     expected: int
     physical: int
     room: int

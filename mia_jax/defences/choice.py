@@ -17,10 +17,6 @@ from mia_jax.defences.parameters import selected
 from mia_jax.defences.regularization import l1, l2, l2_norm, label_smoothing
 from mia_jax.types import Dataset, Params
 
-LARGEST_MICROBATCH = 64
-"""Records whose gradients are clipped side by side, where the config leaves it open: a Poisson batch varies, and
-blocks that hold none of it cost nothing."""
-
 
 class Defended(NamedTuple):
     """A defence, its strengths by name (floats, or arrays), and what of the training its events need."""
@@ -58,7 +54,7 @@ def check_parameters(config: Config, family: str, params: Params) -> None:
         try:
             selected(params, pattern)
         except ValueError as error:
-            raise ConfigError(f"config.{name}.{error} (family {family})".replace(".)", ")") + ".") from None
+            raise ConfigError(f"config.{name}.{str(error).rstrip('.')} in family {family}.") from None
 
 
 Part = tuple[Defence, dict[str, Any]]
@@ -117,15 +113,9 @@ def _dp_sgd(config: Config, happened: Happened, known: float | None) -> list[Par
         steps=happened.steps,
         max_batch=asked.max_batch,
     )
-    microbatch = asked.microbatch or _microbatch(batches.physical, batch_size)
-    defence = dp_sgd(batches, microbatch=microbatch, method=asked.method)
+    defence = dp_sgd(batches, microbatch=asked.microbatch, method=asked.method)
     noise = asked.noise_multiplier or known or _solved(config, happened)
     return [(defence, {"clip_norm": asked.clip_norm, "noise_multiplier": noise})]
-
-
-def _microbatch(physical: int, batch_size: int) -> int:
-    """A quarter of the expected batch, at most 64; all at once where nothing varies."""
-    return 0 if physical == batch_size else min(LARGEST_MICROBATCH, max(1, batch_size // 4))
 
 
 def _solved(config: Config, happened: Happened) -> float:

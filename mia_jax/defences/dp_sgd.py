@@ -31,9 +31,10 @@ from mia_jax.privacy.clipping import clipped_gradient_sum
 from mia_jax.privacy.noise import gaussian_noise
 from mia_jax.types import Key, Params
 
-OVERFLOW = 1e-15
+OVERFLOW = 1e-24
 """Probability that any batch of a training is larger than what "poisson" provides for. The training is that close,
-in total variation, to one without a cap, which adds at most (1 + e^epsilon) times as much to delta."""
+in total variation, to one without a cap, which adds at most (1 + e^epsilon) times as much to delta: below 1e-9
+up to an epsilon of 34."""
 
 
 @functools.lru_cache
@@ -44,7 +45,7 @@ def dp_sgd(
 
     The sum of clipped gradients changes by at most clip_norm where one record is left out (or replaced by
     one without a gradient), and by twice that where it is replaced by another. microbatch: records
-    clipped side by side, 0 for all. method: of `mia_jax.privacy.clipped_gradient_sum`.
+    clipped side by side; 0: as suits model and machine. method: of `mia_jax.privacy.clipped_gradient_sum`.
     """
 
     def gradient(
@@ -61,7 +62,7 @@ def dp_sgd(
             loss=loss,
             method=method,
             keys=batch.keys,
-            microbatch=microbatch,
+            microbatch=microbatch or side_by_side(model, batches),
         )
         multiplier = strengths["noise_multiplier"]
         # Without a clip norm (infinite) there can be no noise, but there may be none.
@@ -84,19 +85,34 @@ def dp_sgd(
     return Defence(("dp_sgd",), gradient=PrivateGradient(batches, gradient), events=(event,))
 
 
+def side_by_side(model: Model, batches: Batches) -> int:
+    """Records that are clipped side by side where nobody says how many; 0: the whole batch.
+
+    A Poisson batch varies, and blocks that hold none of it cost nothing. On a CPU small blocks keep what a
+    recurrent model writes down for its steps in the cache (an LSTM's batch of 256: 1.4 times faster).
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    quarter = max(1, batches.expected // 4)
+    if on_cpu and model.steps is not None:
+        return min(32, quarter)
+    if batches.physical == batches.expected:
+        return 0
+    return min(64, quarter) if on_cpu else max(1, batches.expected // 2)
+
+
 def batches_of(
     sampling: Sampling, *, num_examples: int, batch_size: int, steps: int, max_batch: int = 0
 ) -> Batches:
     """Batches of expected size batch_size from num_examples records, and how many a step must hold.
 
     max_batch: of "truncated_poisson". With "poisson" a step holds so many that in all `steps` together more
-    come with probability 1e-15 at most.
+    come with probability 1e-24 at most.
     """
     if sampling == "shuffle":
-        return Batches(sampling, batch_size, batch_size, batch_size)
+        return Batches(sampling, num_examples, batch_size, batch_size, batch_size)
     room = _enough(num_examples, batch_size, OVERFLOW / max(steps, 1))
     most = min(max_batch, room) if sampling == "truncated_poisson" else room
-    return Batches(sampling, batch_size, most, room)
+    return Batches(sampling, num_examples, batch_size, most, room)
 
 
 def _enough(num_examples: int, batch_size: int, risk: float) -> int:

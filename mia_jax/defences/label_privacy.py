@@ -19,7 +19,8 @@ def randomised_labels() -> Defence:
     """Each label drawn once from the row of strengths["label_rows"] [C, C] that belongs to the true one.
 
     Rows hold the probabilities of a mechanism of `mia_jax.privacy`; strengths["label_epsilon"] is its
-    epsilon. Attacks and signals go on to read the true labels, which the attacker is taken to know.
+    epsilon. Draws are those of float32, probabilities 2^-23 apart, hence for an epsilon of at most 10.
+    Attacks and signals go on to read the true labels, which the attacker is taken to know.
     """
 
     def label(key: Key, y: Array, strengths: Strengths) -> Array:

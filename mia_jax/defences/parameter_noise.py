@@ -25,15 +25,25 @@ def parameter_noise(parameters: str = "") -> Defence:
         noise = gaussian_noise(key, params, strengths["sigma"])
         return map_selected(lambda leaf, more: leaf + more, parameters, params, noise)
 
-    return Defence(("parameter_noise",), release=release, events=(_event,))
+    def event(happened: Happened, strengths: Mapping[str, Any]) -> Event:
+        return _nothing_promised() if parameters else _event(strengths)
+
+    return Defence(("parameter_noise",), release=release, events=(event,))
 
 
-def _event(happened: Happened, strengths: Mapping[str, Any]) -> Event:
-    """One Gaussian mechanism, if a bound on the sensitivity is given; otherwise nothing is promised."""
+def _nothing_promised() -> Event:
+    """Parameters without noise are released as they are."""
     from dp_accounting import dp_event
 
-    if "sensitivity" not in strengths:
-        return Event("record", dp_event.NonPrivateDpEvent())
+    return Event("record", dp_event.NonPrivateDpEvent())
+
+
+def _event(strengths: Mapping[str, Any]) -> Event:
+    """One Gaussian mechanism, if a bound above 0 on the sensitivity is given; otherwise nothing is promised."""
+    from dp_accounting import dp_event
+
+    if not strengths.get("sensitivity"):
+        return _nothing_promised()
     return Event(
         "record", dp_event.GaussianDpEvent(float(strengths["sigma"]) / float(strengths["sensitivity"]))
     )

@@ -17,7 +17,8 @@ from mia_jax.types import Array, Inputs, Key, Ragged
 def as_model(module: nn.Module, *, sequential: bool = False) -> Model:
     """The `Model` of a module with `__call__(x, train)` -> [C] and `embed(x, train)` -> [E].
 
-    sequential: it has `every_step(x)` -> [L, C] too.
+    sequential: it has `every_step(x)` -> [L, C] too. Its weights belong to `nn.Dense`, `nn.Embed` or a
+    `TappedModule`, each called once; any other use of them is not in its taps.
     """
 
     def init(key: Key, x: Inputs) -> Any:
@@ -63,6 +64,11 @@ def _recording(recorder: Recorder) -> Callable[..., Any]:
     def intercept(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any], context: Any) -> Any:
         module = context.module
         if context.method_name != "__call__":
+            if isinstance(module, nn.Dense | nn.Embed) and context.method_name != "setup":
+                raise ValueError(
+                    f"{'/'.join(module.path)}.{context.method_name} uses weights that book-keeping does not see: clip "
+                    'with method "vmap".'
+                )
             return method(*args, **kwargs)
         if isinstance(module, TappedModule):
             return module.tapped(recorder, *args, **kwargs)

@@ -100,15 +100,15 @@ def _kernel_square(entered: Array, slope: Array) -> Array:
     if steps == 1:
         return jnp.sum(entered**2, (1, 2)) * jnp.sum(slope**2, (1, 2))
     if steps * (height + width) >= height * width:
-        return jnp.sum(jnp.einsum("bli,blo->bio", entered, slope) ** 2, (1, 2))
+        return jnp.sum(_exact("bli,blo->bio", entered, slope) ** 2, (1, 2))
     narrow, wide = (entered, slope) if height < width else (slope, entered)
     return _gram_square(narrow, wide)
 
 
 def _gram_square(narrow: Array, wide: Array) -> Array:
     """The squared norm [B] by the Gram matrices [B, L, L] of both sides, the wider one's left unformed."""
-    gram = jnp.einsum("bli,bmi->blm", narrow, narrow)
-    square = jnp.sum(jnp.einsum("blm,bmo->blo", gram, wide) * wide, (1, 2))
+    gram = _exact("bli,bmi->blm", narrow, narrow)
+    square = jnp.sum(_exact("blm,bmo->blo", gram, wide) * wide, (1, 2))
     of_steps = jnp.sum(jnp.sqrt(jnp.diagonal(gram, axis1=1, axis2=2) * jnp.sum(wide**2, 2)), 1)
     return jnp.maximum(square, (CANCELLATION * of_steps) ** 2)
 
@@ -116,7 +116,7 @@ def _gram_square(narrow: Array, wide: Array) -> Array:
 def _table_square(rows: Array, slope: Array) -> Array:
     """The squared norm [B] of a table's gradient: of the sums of the slopes over equal rows."""
     same = (rows[:, :, None] == rows[:, None, :]).astype(slope.dtype)
-    sums = jnp.einsum("blm,bme->ble", same, slope)
+    sums = _exact("blm,bme->ble", same, slope)
     # Every row of the table stands here as often as the record names it.
     return jnp.sum(jnp.sum(sums**2, -1) / jnp.sum(same, -1), -1)
 
@@ -129,7 +129,7 @@ def _sums(tap: Tap, slope: Array, used: Array, leaves: dict[Path, Array]) -> dic
         rows = _rows(tap, leaves)
         return {tap.table: jnp.zeros_like(table).at[rows].add(slope, mode="drop")}
     entered = _where(used, _entered(tap, leaves))
-    joint = jnp.einsum("bli,blo->io", entered, slope)
+    joint = _exact("bli,blo->io", entered, slope)
     sums, first = {}, 0
     for path in tap.kernels:
         height = leaves[path].shape[0]
@@ -152,6 +152,11 @@ def _entered(tap: Dense, leaves: dict[Path, Array]) -> Array:
 def _is_whole(tap: Dense, leaves: dict[Path, Array]) -> bool:
     """Whether the bias is added to every column."""
     return tap.bias is not None and leaves[tap.bias].shape[0] == tap.shape[-1]
+
+
+def _exact(subscripts: str, left: Array, right: Array) -> Array:
+    """A product in full float32 on any device: norms rounded to fewer bits would bound nothing."""
+    return jnp.einsum(subscripts, left, right, precision="highest")
 
 
 def _with_steps(values: Array) -> Array:

@@ -107,7 +107,9 @@ def describe(
         drawn = f"Shuffled batches of {batch_size}, {_counted(epochs, 'epoch')} of {_counted(num_examples, 'record')}"
         between = "replace-one" if relation == "replace" else "zero-out (a record or none in its place)"
     else:
-        drawn = f"Poisson sampling at rate {batch_size / num_examples:.4g}"
+        drawn = (
+            f"Poisson sampling of {_counted(num_examples, 'record')} at rate {batch_size / num_examples:.4g}"
+        )
         drawn += f", at most {max_batch} in a batch" if max_batch is not None else ""
         drawn += f", {_counted(steps, 'step')}"
         between = "replace-one" if relation == "replace" else "add-or-remove"

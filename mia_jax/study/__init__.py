@@ -7,4 +7,5 @@ from mia_jax.study.attacking import attack as attack
 from mia_jax.study.environment import environment as environment
 from mia_jax.study.reporting import report as report
 from mia_jax.study.reporting import summarise as summarise
+from mia_jax.study.training import prepare as prepare
 from mia_jax.study.training import train as train

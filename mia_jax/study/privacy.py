@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from mia_jax import config as configs
 from mia_jax import membership
 from mia_jax.config import Config, DpSgdConfig
 from mia_jax.defences import Defended, Happened
@@ -18,6 +19,11 @@ def happened(config: Config) -> Happened:
     """What an accountant needs to know of the training of a config's models."""
     size = membership.longest(config.membership, config.data.pool_size, config.canaries.count)
     return Happened(size, -(-size // config.training.batch_size) * config.training.epochs)
+
+
+def question(config: Config) -> str:
+    """A hash of all that the noise of DP-SGD is solved for."""
+    return configs.digest([configs.to_mapping(config.dp_sgd), config.training.batch_size, *happened(config)])
 
 
 def is_private(config: Config) -> bool:
@@ -78,6 +84,8 @@ def _dp_sgd_row(
             relation=relation,
         )
         meaning = _described(asked, config, noise, relation)
+        if config.data.standardize:
+            meaning += "; the mean and deviation that features are standardised with are taken for public"
     except ValueError as error:
         found, meaning = None, str(error)
     return {

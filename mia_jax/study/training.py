@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 
 from mia_jax import config as configs
 from mia_jax import data, defences, keys, membership, models, probes, run_directory
-from mia_jax.config import Config
+from mia_jax.config import Config, FamilyConfig
 from mia_jax.defences import Defended
 from mia_jax.parallel import model_mesh
 from mia_jax.progress import Reporter, Silent
@@ -22,6 +23,38 @@ from mia_jax.training.shadow import recipe_of
 from mia_jax.types import Dataset, Membership
 
 
+class Prepared(NamedTuple):
+    """All that a training needs before its first step; by family where it is a mapping."""
+
+    dataset: Dataset
+    families: Mapping[str, FamilyConfig]
+    built: Mapping[str, models.Model]
+    probed: Mapping[str, Sequence[Probe]]
+    roots: keys.Roots
+    drawn: Membership
+    defended: Defended
+
+
+def prepare(config: Config, *, noise_multiplier: float | None = None) -> Prepared:
+    """Load and build what a config asks for, and write nothing.
+
+    noise_multiplier: of DP-SGD, where it is known already; None: solved for. Raises `ConfigError` for a
+    config that cannot give an answer.
+    """
+    check_references(config)
+    dataset = data.load(config.data, config.canaries)
+    families, built = models.build_families(config.families, dataset)
+    probed = probes.of_families(config, built, dataset)
+    roots = keys.roots(config.seed)
+    drawn = membership.draw(roots.membership, config.membership, config.data.pool_size, dataset.num_canaries)
+    for name, model in built.items():
+        shapes = jax.eval_shape(model.init, jax.random.key(0), models.one_record(dataset))
+        defences.check_parameters(config, name, shapes)
+    size = drawn.indices.shape[1]
+    defended = defences.chosen(config, dataset, size, noise_multiplier=noise_multiplier)
+    return Prepared(dataset, families, built, probed, roots, drawn, defended)
+
+
 def train(
     config: Config, workdir: Path, *, overwrite: bool = False, tell: Reporter | None = None
 ) -> RunDirectory:
@@ -31,28 +64,27 @@ def train(
     the directory holds something else, `StoreError` where it cannot be written.
     """
     tell = tell or Silent()
-    check_references(config)
-    dataset = data.load(config.data, config.canaries)
-    families, built = models.build_families(config.families, dataset)
-    probed = probes.of_families(config, built, dataset)
-    roots = keys.roots(config.seed)
-    drawn = membership.draw(roots.membership, config.membership, config.data.pool_size, dataset.num_canaries)
-    defended = _defended(config, dataset, drawn, built, workdir)
+    question = privacy.question(config)
+    kept_noise = None if overwrite else run_directory.kept_noise(workdir, question)
+    ready = prepare(config, noise_multiplier=kept_noise)
+    dataset, drawn, defended = ready.dataset, ready.drawn, ready.defended
     run = run_directory.create(workdir, config, dataset, drawn, overwrite=overwrite)
-    run.keep_noise(defended.strengths.get("noise_multiplier"))
+    run.keep_noise(defended.strengths.get("noise_multiplier"), question)
     _note_other_versions(run, tell)
     run.keep_session(environment())
     sizes = plan(config.training, config.membership.num_models, model_mesh())
     trained = False
     for sentence in privacy.sentences(config, defended):
         tell.say(sentence)
-    for name, model in built.items():
+    if config.tradeoff.grid:
+        tell.say("note: config.tradeoff is for scripts/tradeoff.py; this is the study without its defences")
+    for name, model in ready.built.items():
         count = models.count_parameters(model, models.one_record(dataset))
-        kept = run.keep_family(name, families[name], sizes, count)
-        tell.say(f"{name}: {families[name].kind}, {count:,} parameters")
+        kept = run.keep_family(name, ready.families[name], sizes, count)
+        tell.say(f"{name}: {ready.families[name].kind}, {count:,} parameters")
         if "step_logits" in config.recording.signals and model.steps is None:
             tell.say(f"{name}: no step_logits are recorded, as its models do not read step by step")
-        trained |= _train_family(run, name, model, probed[name], dataset, drawn, roots, kept, tell, defended)
+        trained |= _train_family(run, name, ready, kept, tell)
     if trained and (workdir / "report.html").exists():
         tell.say(
             f"note: {workdir / 'report.html'} is of an earlier state until attack and report have run again."
@@ -60,22 +92,11 @@ def train(
     return run
 
 
-def _train_family(
-    run: RunDirectory,
-    name: str,
-    model: models.Model,
-    probed: Sequence[Probe],
-    dataset: Dataset,
-    drawn: Membership,
-    roots: keys.Roots,
-    sizes: Plan,
-    tell: Reporter,
-    defended: Defended,
-) -> bool:
+def _train_family(run: RunDirectory, name: str, ready: Prepared, sizes: Plan, tell: Reporter) -> bool:
     """Train what is left of one family, and return whether anything was."""
     config, epochs, segments = run.config, run.epochs, run.segments(name)
-    hyper = hyper_of(config.training, config.membership.num_models, defended.strengths)
-    steps = recipe_of(model, drawn, config.training).steps_per_epoch
+    model, defended = ready.built[name], ready.defended
+    steps = recipe_of(model, ready.drawn, config.training, defended.defence).steps_per_epoch
     chunks = segments.chunks(sizes.models_per_chunk)
     resumed = {chunk: segments.resume(*chunk) for chunk in chunks}
     done = sum((b - a) * epochs[state[0]] * steps for (a, b), state in resumed.items() if state)
@@ -83,14 +104,14 @@ def _train_family(
     tell.begin(name, config.membership.num_models, epochs[-1] * steps, done)
     to_do = train_shadow_models(
         model,
-        dataset,
-        drawn,
+        ready.dataset,
+        ready.drawn,
         config.training,
         epochs,
-        roots,
+        ready.roots,
         logits_at=configs.logit_epochs(config),
-        probes=probed,
-        hyper=hyper,
+        probes=ready.probed[name],
+        hyper=hyper_of(config.training, config.membership.num_models, defended.strengths),
         defence=defended.defence,
         sizes=sizes,
         chunks=chunks,
@@ -108,22 +129,6 @@ def _train_family(
     finally:
         tell.end()
     return anything_left
-
-
-def _defended(
-    config: Config,
-    dataset: Dataset,
-    drawn: Membership,
-    built: Mapping[str, models.Model],
-    workdir: Path,
-) -> Defended:
-    """What protects every model, with the noise that the run in `workdir` already has, if it is the same."""
-    train_size = drawn.indices.shape[1]
-    kept = run_directory.kept_noise(workdir, config)
-    for name, model in built.items():
-        shapes = jax.eval_shape(model.init, jax.random.key(0), models.one_record(dataset))
-        defences.check_parameters(config, name, shapes)
-    return defences.chosen(config, dataset, train_size, noise_multiplier=kept)
 
 
 def _note_other_versions(run: RunDirectory, tell: Reporter) -> None:

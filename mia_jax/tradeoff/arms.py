@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mia_jax.config import Config, TradeoffConfig
+from mia_jax.config import Config, ConfigError, TradeoffConfig
 from mia_jax.tradeoff.rows import BASELINE, weak_to_strong
 
 WITHOUT_TRAINING = ("early_stopping", "parameter_noise")
@@ -24,21 +24,31 @@ class Arm(NamedTuple):
     @property
     def name(self) -> str:
         """The arm's folder below the trade-off's."""
-        return f"seed{self.seed}/{self.defence}" + (f"_{self.strength:g}" if self.defence != BASELINE else "")
+        earlier = self.config.recording.epochs[:-1]  # of the baseline, where early stopping reads them
+        numbers = earlier if self.defence == BASELINE else [self.strength]
+        return "_".join([f"seed{self.seed}/{self.defence}", *(f"{n!r}".removesuffix(".0") for n in numbers)])
 
 
 def arms(config: Config) -> list[Arm]:
     """Every training there is to do, for each seed the baseline first, then from weak to strong.
 
-    A seed is the study's and the pool's: other records, other models.
+    A seed is the study's and the pool's: other records, other models. Raises `ConfigError` for a strength
+    that is not allowed.
     """
-    return [arm for seed in config.tradeoff.seeds for arm in _of_seed(config, seed)]
+    if not config.tradeoff.seeds:
+        return _of_seed(config, config.seed)
+    return [
+        arm
+        for seed in config.tradeoff.seeds
+        for arm in _of_seed(
+            dataclasses.replace(config, seed=seed, data=dataclasses.replace(config.data, seed=seed)), seed
+        )
+    ]
 
 
 def _of_seed(config: Config, seed: int) -> list[Arm]:
-    """The arms of one seed."""
-    data = dataclasses.replace(config.data, seed=seed)
-    base = dataclasses.replace(config, seed=seed, data=data, tradeoff=TradeoffConfig())
+    """The arms of one seed, which the config has already."""
+    base = dataclasses.replace(config, tradeoff=TradeoffConfig())
     grid = config.tradeoff.grid
     stops = tuple(int(epoch) for epoch in sorted(grid.get("early_stopping", ())))
     last = config.training.epochs
@@ -53,8 +63,14 @@ def _of_seed(config: Config, seed: int) -> list[Arm]:
 
 
 def defended(config: Config, defence: str, strength: float) -> Config:
-    """The study with one defence at one strength. Raises KeyError for one that needs no training of its own."""
-    return CHANGES[defence](config, strength)
+    """The study with one defence at one strength, one that needs a training of its own.
+
+    Raises `ConfigError` for a strength that is not allowed.
+    """
+    try:
+        return CHANGES[defence](config, strength)
+    except ConfigError as error:
+        raise ConfigError(f"config.tradeoff.grid.{defence} holds {strength}: {error}") from None
 
 
 def _recorded_at(config: Config, epochs: tuple[int, ...]) -> Config:

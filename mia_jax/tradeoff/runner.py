@@ -7,7 +7,7 @@ stopped goes on where it was. Strengths that change no shape are the same compil
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,9 @@ def tradeoff(
 ) -> TradeoffRows:
     """Run every arm of `config.tradeoff`, or what is left of them, into `workdir`, and summarise them.
 
-    Raises `ConfigError` where the grid is empty or an arm's config cannot be run, `RunError` where the
-    directory holds something else.
+    Raises, before any work, `ConfigError` where the grid is empty or an arm's config cannot be run, and
+    `RunError` where the directory holds something else. overwrite: all arms are removed first, so that one
+    that is stopped goes on like any other.
     """
     tell = tell or Silent()
     if not config.tradeoff.grid:
@@ -48,11 +49,14 @@ def tradeoff(
         )
     found: Rows = {kind: [] for kind in KINDS}
     todo = arms(config)
-    _claim(workdir, config)
+    _check(workdir, todo, overwrite)
+    Store(workdir).write_json("tradeoff_config.json", configs.to_mapping(config))
+    for arm in todo if overwrite else ():
+        run_directory.clear(workdir / arm.name)
     began = time.monotonic()
     for number, arm in enumerate(todo):
         tell.say(f"arm {number + 1} of {len(todo)}: {arm.name} ({time.monotonic() - began:.0f} s so far)")
-        run = _run_arm(arm, workdir / arm.name, overwrite, tell)
+        run = _run_arm(arm, workdir / arm.name, tell)
         _add(
             found,
             arm.seed,
@@ -88,13 +92,11 @@ def arm_rows(run: RunDirectory, checkpoint: int = -1) -> Rows:
     return found
 
 
-def _run_arm(arm: Arm, path: Path, overwrite: bool, tell: Reporter) -> RunDirectory:
+def _run_arm(arm: Arm, path: Path, tell: Reporter) -> RunDirectory:
     """One arm's run, trained and attacked; what is finished is not done again."""
     path.mkdir(parents=True, exist_ok=True)
     with run_directory.locked(path):
-        run = study.train(arm.config, path, overwrite=overwrite, tell=tell)
-        if overwrite:
-            run_directory.remove(path, (KEPT,))
+        run = study.train(arm.config, path, tell=tell)
         if (run.store.read_json(f"{KEPT}/rows.json") or {}).get("signature") != _signature(run):
             study.attack(run, tell=tell)
     return run
@@ -156,11 +158,17 @@ def _add_releases(found: Rows, config: Config, arm: Arm, run: RunDirectory, tell
             lambda f=family, m=model: _release_rows(run, f, m, dataset, sigmas, config.tradeoff.draws),
         )
         moved = _sensitivity(run, config, arm, family, model, dataset, tell)
+        for attack in rows["skipped"]:
+            tell.say(f"releases of {family}: {attack} is left out, a release does not give what it needs")
+        kept_promises = privacy.rows(run.config, run.noise_multiplier)  # noise comes on top of them
         for sigma in sigmas:
             own = {kind: [r for r in rows.get(kind, []) if r["sigma"] == sigma] for kind in KINDS}
+            own["privacy"] = [
+                {"family": family, "kind": "accounted", "gamma": None, **p} for p in kept_promises
+            ]
             if moved is not None:
                 promises = sensitivity.release_epsilons(moved, sigma, config.dp_sgd.delta)
-                own["privacy"] = [{"family": family, "unit": "record", **row} for row in promises]
+                own["privacy"] += [{"family": family, "unit": "record", **row} for row in promises]
             _add(found, arm.seed, "parameter_noise", sigma, own)
 
 
@@ -168,7 +176,10 @@ def _release_rows(
     run: RunDirectory, family: str, model: models.Model, dataset: Dataset, sigmas: list[float], draws: int
 ) -> dict[str, Any]:
     """The rows of all deviations of one family."""
-    return releases.release_rows(run, family, model, dataset, sigmas, draws, run.config.audit.delta)
+    pattern = run.config.parameter_noise.parameters
+    return releases.release_rows(
+        run, family, model, dataset, sigmas, draws, run.config.audit.delta, parameters=pattern
+    )
 
 
 def _sensitivity(
@@ -180,9 +191,10 @@ def _sensitivity(
     dataset: Dataset,
     tell: Reporter,
 ) -> sensitivity.Sensitivity | None:
-    """How far one record moves a family's parameters, sampled; None where no pairs are asked for."""
+    """How far one record moves a family's parameters, sampled; None where nothing could be promised with it."""
     asked = config.tradeoff
-    if not asked.sensitivity_draws:
+    # Where some parameters are released without noise, nothing is promised, however little they move.
+    if not asked.sensitivity_draws or arm.config.parameter_noise.parameters:
         return None
     tell.say(
         f"sensitivity of {family}: {asked.sensitivity_draws} pairs, one record of each {asked.neighbour}d"
@@ -205,17 +217,19 @@ def _sensitivity(
                 seed=arm.seed,
                 defence=defended.defence,
                 strengths=defended.strengths,
-                parameters=arm.config.parameter_noise.parameters,
             )
         ),
     )
     return sensitivity.from_mapping(kept)
 
 
-def _claim(workdir: Path, config: Config) -> None:
-    """Take a directory for a trade-off; one that holds anything else is refused (`RunError`)."""
+def _check(workdir: Path, todo: Sequence[Arm], overwrite: bool) -> None:
+    """Refuse arms that cannot be run (`ConfigError`), and a directory of anything else (`RunError`)."""
     if (workdir / "config.json").exists():
         raise RunError(f"{workdir} holds a run of its own: name another --workdir for the trade-off.")
     if not (workdir / "tradeoff_config.json").exists():
         run_directory.check_empty(workdir)
-    Store(workdir).write_json("tradeoff_config.json", configs.to_mapping(config))
+    for arm in todo:
+        if not overwrite:
+            run_directory.check_config(workdir / arm.name, arm.config)
+        study.prepare(arm.config)

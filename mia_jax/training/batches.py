@@ -29,23 +29,17 @@ def shuffled(key: Key, mask: Array, batch_size: int, *, in_place: bool = False) 
 def poisson(key: Key, mask: Array, rate: float, room: int, most: int) -> tuple[Array, Array]:
     """One batch to which every record comes independently: positions int32 [most], and which are valid, bool [most].
 
-    mask: bool [n]. rate: the probability of each record. room: more than ever come. most: where more than
-    that come, a uniformly random subset of so many is kept.
-
-    The distances from one drawn place to the next are geometric, so that the work is that of the batch
-    and not of all n. Their distribution is exact to the rounding of float32, about 1e-7 relatively.
+    mask: bool [n]. rate: the probability of each record, exact to 2^-32. room: more than ever come; the first
+    are kept. most: where more than that come, a uniformly random subset of so many is kept. Those that
+    are valid stand first.
     """
     for_places, for_subset = jax.random.split(key)
-    # Small numbers keep their relative precision, and they decide about the short distances.
-    part = jax.random.bits(for_places, (room,)).astype(jnp.float32) * jnp.float32(2.0**-32)
-    part = jnp.minimum(part, jnp.float32(1.0 - 2.0**-24))
-    beyond = jnp.float32(mask.size)
-    skipped = jnp.minimum(jnp.floor(jnp.log1p(-part) / jnp.log1p(-jnp.float32(rate))), beyond)
-    distance = skipped.astype(jnp.int32) + 1
-    # Saturating, so that no sum overflows.
-    places = jax.lax.associative_scan(lambda a, b: jnp.minimum(a + b, mask.size + 1), distance) - 1
-    positions = jnp.minimum(places, mask.size - 1)
-    valid = (places < mask.size) & mask[positions]
+    drawn = mask
+    if rate < 1.0:
+        drawn = mask & (jax.random.bits(for_places, mask.shape) < jnp.uint32(round(rate * 2.0**32)))
+    counts = jnp.cumsum(drawn)
+    positions = jnp.minimum(jnp.searchsorted(counts, jnp.arange(1, room + 1)), mask.size - 1)
+    valid = jnp.arange(room) < counts[-1]
     if most >= room:
         return positions, valid
     luck = jnp.where(valid, jax.random.bits(for_subset, (room,)) >> 1, jnp.uint32(BEHIND))

@@ -112,7 +112,7 @@ def drawn_batch(recipe: Recipe, one: OneModel, number: Array) -> tuple[Array, Ar
     assert recipe.defence.gradient is not None
     batches = recipe.defence.gradient.batches
     key = jax.random.fold_in(one.order_key, number)
-    rate = batches.expected / recipe.train_size
+    rate = batches.expected / batches.num_examples
     return poisson(key, one.mask, rate, batches.room, batches.physical)
 
 

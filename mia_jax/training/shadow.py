@@ -109,7 +109,20 @@ def recipe_of(
     """What all models of one family share."""
     full = bool(np.asarray(membership.mask).all())
     size = membership.indices.shape[1]
+    _check_batches(defence, size, training)
     return Recipe(model, without_values(training), size, sizes_vary=not full, defence=defence)
+
+
+def _check_batches(defence: Defence, train_size: int, training: TrainingConfig) -> None:
+    """Refuse a private gradient whose batches, and so whose accounting, are of another training (ValueError)."""
+    if defence.gradient is None:
+        return
+    batches = defence.gradient.batches
+    if (batches.num_examples, batches.expected) != (train_size, training.batch_size):
+        raise ValueError(
+            f"the defence's batches are {batches.expected} of {batches.num_examples} records: the training has batches "
+            f"of {training.batch_size} of {train_size} places; make them with defences.batches_of for these."
+        )
 
 
 def all_models(

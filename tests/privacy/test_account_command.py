@@ -33,7 +33,10 @@ def test_noise_gives_epsilon_under_both_relations():
     ]
     assert f"epsilon {answers[0]:.4g}\n" in out
     assert f"under replace: epsilon {answers[1]:.4g}" in out
-    assert "Poisson sampling at rate 0.064, 480 steps, noise multiplier 1.1; add-or-remove" in out
+    assert (
+        "Poisson sampling of 1000 records at rate 0.064, 480 steps, noise multiplier 1.1; add-or-remove"
+        in out
+    )
     assert "\ndelta " in out
     assert "\nrelation " in out
 

@@ -68,13 +68,13 @@ def test_relations_are_those_of_dp_accounting():
     [
         (
             {},
-            "Poisson sampling at rate 0.064, 470 steps, noise multiplier 1.1; add-or-remove, delta 1e-05, "
-            "PLD accountant",
+            "Poisson sampling of 1000 records at rate 0.064, 470 steps, noise multiplier 1.1; "
+            "add-or-remove, delta 1e-05, PLD accountant",
         ),
         (
             {"sampling": "truncated_poisson", "max_batch": 90, "relation": "replace", "steps": 1},
-            "Poisson sampling at rate 0.064, at most 90 in a batch, 1 step, noise multiplier 1.1; replace-one, "
-            "delta 1e-05, PLD accountant",
+            "Poisson sampling of 1000 records at rate 0.064, at most 90 in a batch, 1 step, "
+            "noise multiplier 1.1; replace-one, delta 1e-05, PLD accountant",
         ),
         (
             {"sampling": "shuffle", "accountant": "rdp"},

@@ -9,6 +9,7 @@ import pytest
 from mia_jax import run_directory, study
 from mia_jax.config import Config, ConfigError, DataConfig, DpSgdConfig, from_mapping, to_mapping
 from mia_jax.privacy import epsilon
+from mia_jax.study.privacy import question
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def test_the_noise_is_solved_for_the_target_and_written_down(private_run, privat
         num_examples=24, batch_size=8, steps=18, noise_multiplier=private_run.noise_multiplier, delta=1e-5
     )
     assert 5.9 < found <= 6.0
-    assert run_directory.kept_noise(private_run.path, private) == private_run.noise_multiplier
+    assert run_directory.kept_noise(private_run.path, question(private)) == private_run.noise_multiplier
 
 
 @pytest.mark.slow
@@ -82,6 +83,16 @@ def test_a_report_says_what_is_promised_beside_what_is_proven(private_run):
         for row in csv.DictReader(file):
             assert row["relation"] == "add-or-remove"
             assert float(row["epsilon"]) <= 6.0
+
+
+@pytest.mark.slow
+def test_a_run_begun_anew_solves_for_its_own_noise(private, private_run, change, tmp_path):
+    run = study.train(private, tmp_path / "run")
+    smaller = change(private, "membership.design", "fixed_size")
+    smaller = change(change(smaller, "membership.train_size", 12), "membership.num_models", 24)
+    smaller = change(smaller, "attacks.names", ("loss",))
+    again = study.train(smaller, tmp_path / "run", overwrite=True)
+    assert again.noise_multiplier > 1.1 * run.noise_multiplier == 1.1 * private_run.noise_multiplier
 
 
 def test_defences_are_part_of_a_runs_identity(private, private_run, change):

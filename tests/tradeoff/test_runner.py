@@ -12,8 +12,10 @@ from mia_jax.config import (
     Config,
     ConfigError,
     DataConfig,
+    DpSgdConfig,
     FamilyConfig,
     MembershipConfig,
+    ParameterNoiseConfig,
     ReportConfig,
     TradeoffConfig,
     TrainingConfig,
@@ -169,6 +171,21 @@ def test_other_attacks_are_run_on_the_same_models(config, finished, tmp_path):
     assert {row["attack"] for row in found.results} == {"entropy"}
 
 
+def test_without_seeds_it_is_the_study_as_it_stands(config):
+    own = dataclasses.replace(config, seed=7, data=dataclasses.replace(config.data, seed=8))
+    found = arms(dataclasses.replace(own, tradeoff=TradeoffConfig(grid={"l1": (0.1,)})))
+    assert [(arm.name, arm.config.seed, arm.config.data.seed) for arm in found] == [
+        ("seed7/none", 7, 8),
+        ("seed7/l1_0.1", 7, 8),
+    ]
+
+
+def test_every_arm_has_a_folder_of_its_own(config):
+    grid = {"l2": (0.1234567, 0.12345678, 1.0), "early_stopping": (1.0, 2.0)}
+    names = [arm.name for arm in arms(dataclasses.replace(config, tradeoff=TradeoffConfig(grid=grid)))]
+    assert names == ["seed0/none_1_2", "seed0/l2_0.1234567", "seed0/l2_0.12345678", "seed0/l2_1"]
+
+
 def test_a_seed_is_another_pool(config):
     both = arms(dataclasses.replace(config, tradeoff=TradeoffConfig(grid={"l1": (0.1,)}, seeds=(3, 5))))
     assert [arm.name for arm in both] == ["seed3/none", "seed3/l1_0.1", "seed5/none", "seed5/l1_0.1"]
@@ -186,13 +203,75 @@ def test_every_defence_of_the_grid_changes_what_it_says(config):
 def test_a_directory_of_anything_else_is_refused(config, finished, tmp_path):
     path = finished[1]
     with pytest.raises(RunError, match="holds a run of its own"):
-        tradeoff(config, path / "seed0" / "none")
+        tradeoff(config, path / "seed0" / "none_2")
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(RunError, match=r"not empty and holds no run \(mine\.txt"):
         tradeoff(config, tmp_path)
     longer = dataclasses.replace(config, training=dataclasses.replace(config.training, learning_rate=0.1))
     with pytest.raises(RunError, match="learning_rate"):
         tradeoff(longer, path)
+
+
+@pytest.mark.parametrize(
+    ("grid", "change", "sentence"),
+    [
+        ({"label_smoothing": (0.1, 1.5)}, {}, r"grid\.label_smoothing holds 1\.5: "),
+        ({"label_privacy": (2.0, 20.0)}, {}, r"grid\.label_privacy holds 20\.0: "),
+        (
+            {"l2": (0.1,), "dp_sgd": (1.0,)},
+            {"dp_sgd": DpSgdConfig(sampling="truncated_poisson", max_batch=9, accountant="rdp")},
+            "rdp",
+        ),
+    ],
+)
+def test_arms_that_cannot_be_run_are_refused_before_any_is(config, tmp_path, grid, change, sentence):
+    impossible = dataclasses.replace(config, tradeoff=TradeoffConfig(grid=grid), **change)
+    with pytest.raises(ConfigError, match=sentence):
+        tradeoff(impossible, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_begun_anew_nothing_old_is_shown_even_if_it_is_stopped(config, tmp_path, monkeypatch):
+    small = dataclasses.replace(config, tradeoff=TradeoffConfig(grid={"l2": (1e-3,)}))
+    whole = tradeoff(small, tmp_path / "run")
+    for entry in (tmp_path / "run").rglob("rows.json"):
+        entry.write_text(entry.read_text().replace('"auc": 0.', '"auc": 0.123456'))
+    forged = tradeoff(small, tmp_path / "run")
+    assert forged.results != whole.results  # what is kept is what is shown
+    changed = dataclasses.replace(small, training=dataclasses.replace(small.training, epochs=3))
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        tradeoff(changed, tmp_path / "run", overwrite=True)
+    monkeypatch.undo()
+    found = tradeoff(changed, tmp_path / "run")
+    assert {row["epoch"] for row in found.results} == {3}
+    again = tradeoff(small, tmp_path / "run", overwrite=True)
+    assert again.results == whole.results
+
+
+@pytest.mark.slow
+def test_noise_on_some_parameters_promises_nothing(config, tmp_path):
+    grid = {"parameter_noise": (5.0,)}
+    some = dataclasses.replace(
+        config,
+        tradeoff=TradeoffConfig(grid=grid, draws=2, sensitivity_draws=3),
+        parameter_noise=ParameterNoiseConfig(parameters="^head/bias$"),
+    )
+    found = tradeoff(some, tmp_path / "run")
+    assert found.privacy == []
+    everywhere = dataclasses.replace(some, parameter_noise=ParameterNoiseConfig())
+    told = tradeoff(everywhere, tmp_path / "all")
+    accuracy = [
+        next(row["train_accuracy"] for row in rows.utility if row["defence"] == "parameter_noise")
+        for rows in (found, told)
+    ]
+    assert accuracy[0] != accuracy[1]
+    assert len(told.privacy) == 2
 
 
 def test_an_empty_grid_is_refused(config, tmp_path):
