@@ -3,7 +3,7 @@
     python3 scripts/bootstrap.py run  [flags of scripts/run.py]   the main job
     python3 scripts/bootstrap.py test [--slow]                    linter, types and tests
 
-`train`, `attack` and `report` run the other scripts. Versions are those of constraints.txt. The
+`train`, `attack`, `report`, `tradeoff` and `account` run the other scripts. Versions are those of constraints.txt. The
 environment is made once and renewed when pyproject.toml, constraints.txt or the Python changes.
 """
 

@@ -10,7 +10,8 @@ from mia_jax import keys
 from mia_jax.config import TrainingConfig
 from mia_jax.defences import batches_of, dp_sgd
 from mia_jax.membership import padded_indices
-from mia_jax.models import Model
+from mia_jax.models import Model, mlp
+from mia_jax.parallel import model_mesh
 from mia_jax.training import Plan, hyper_of, train_shadow_models
 from mia_jax.training.segment import drawn_batch, epoch_order
 from mia_jax.training.shadow import all_models, recipe_of
@@ -201,3 +202,33 @@ def test_last_seen_is_the_last_step_that_drew_a_record():
             positions, valid = drawn_batch(recipe, one, step)
             expected[k, drawn.indices[k][np.asarray(positions)[np.asarray(valid)]]] = step
     np.testing.assert_array_equal(segment.observed.last_seen, expected)
+
+
+@pytest.mark.parametrize("sampling", ["shuffle", "poisson"])
+def test_the_number_of_devices_changes_no_bit(sampling, assert_same_bits):
+    # In one pass, as our own models are clipped. The linear model above, clipped by its own gradients, differs
+    # in the last bit between one device and two when shuffled: XLA compiles its gradient otherwise.
+    model = mlp(num_classes=3, hidden=5)
+    data, drawn = world()
+    strengths = {"clip_norm": CLIP, "noise_multiplier": NOISE}
+    one, two = (
+        history(model, data, drawn, defence_of(sampling), strengths, mesh=model_mesh(jax.devices()[:count]))
+        for count in (1, 2)
+    )
+    assert_same_bits(one, two)
+
+
+@pytest.mark.parametrize("microbatch", [1, 3])
+def test_blocks_change_a_training_by_rounding_alone(microbatch):
+    data, drawn = world()
+    strengths = {"clip_norm": CLIP, "noise_multiplier": NOISE}
+    whole = dp_sgd(batches_of("poisson", num_examples=10, batch_size=4, steps=9), microbatch=10)
+    blocks = dp_sgd(batches_of("poisson", num_examples=10, batch_size=4, steps=9), microbatch=microbatch)
+    one, other = (history(LINEAR, data, drawn, defence, strengths) for defence in (whole, blocks))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), one, other)
+
+
+def test_batches_of_another_training_are_refused():
+    data, drawn = world()
+    with pytest.raises(ValueError, match=r"batches are 4 of 12 records: the training has batches of 4 of 10"):
+        history(LINEAR, data, drawn, defence_of("poisson", train_size=12), {})

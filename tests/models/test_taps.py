@@ -1,5 +1,6 @@
 """Taps: the same forward pass, shifts that reach the logits, and every parameter once."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from mia_jax.models import mlp, recurrent
 from mia_jax.models.attack_networks import membership_mlp
+from mia_jax.models.linen import as_model
 from mia_jax.models.taps import Recorder
 
 X = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
@@ -45,3 +47,21 @@ def test_a_name_is_noted_once():
     recorder.dense("a", jnp.ones(2), {("W",): jnp.ones(3)})
     with pytest.raises(ValueError, match="'a' is noted twice"):
         recorder.dense("a", jnp.ones(2), {("W",): jnp.ones(3)})
+
+
+def test_weights_that_are_used_twice_are_refused():
+    class Tied(nn.Module):
+        def setup(self):
+            self.table = nn.Embed(7, 3)
+
+        def embed(self, x, train):
+            return jnp.mean(self.table(x), axis=0)
+
+        def __call__(self, x, train):
+            return self.table.attend(self.embed(x, train))
+
+    model = as_model(Tied())
+    x = jnp.arange(4)
+    params = model.init(jax.random.key(0), x)
+    with pytest.raises(ValueError, match=r"table\.attend uses weights that book-keeping does not see"):
+        model.taps(params, x, None)

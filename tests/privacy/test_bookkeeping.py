@@ -201,3 +201,30 @@ def test_many_models_are_the_loop_over_them(random_params):
     for k in range(2):
         single = jax.jit(total)(record(params, k), clips[k])
         assert_close(jax.tree.map(lambda leaf, k=k: leaf[k], mapped), jax.tree.leaves(single))
+
+
+def products(jaxpr):
+    """Every matrix product of a program, inner ones included."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            yield equation.params["precision"]
+        for value in equation.params.values():
+            if hasattr(value, "jaxpr"):
+                yield from products(value.jaxpr)
+
+
+@pytest.mark.parametrize(("steps", "size"), [(2, 40), (30, 4)])
+def test_norms_and_sums_are_in_full_float32_on_every_device(steps, size):
+    # A GPU would else round to TF32, and a norm that comes out too small bounds nothing.
+    model = recurrent("lstm", num_classes=CLASSES, hidden=size)
+    x, y = jnp.ones((BATCH, steps, FEATURES)), jnp.zeros(BATCH, int)
+    params = model.init(jax.random.key(0), x[0])
+    book = bookkeeping.book(model, params, x, y, None, cross_entropy)
+    weights, used = jnp.ones(BATCH), jnp.ones(BATCH, bool)
+    for program in (
+        jax.make_jaxpr(bookkeeping.squared_norms)(params, book),
+        jax.make_jaxpr(bookkeeping.weighted_sum)(params, book, weights, used),
+    ):
+        found = list(products(program.jaxpr))
+        assert found
+        assert set(found) == {(jax.lax.Precision.HIGHEST,) * 2}
