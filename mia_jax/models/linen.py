@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax
@@ -18,7 +18,7 @@ def as_model(module: nn.Module, *, sequential: bool = False) -> Model:
     """The `Model` of a module with `__call__(x, train)` -> [C] and `embed(x, train)` -> [E].
 
     sequential: it has `every_step(x)` -> [L, C] too. Its weights belong to `nn.Dense`, `nn.Embed` or a
-    `TappedModule`, each called once; any other use of them is not in its taps.
+    `TappedLayer`, each called once; any other use of them is not in its taps.
     """
 
     def init(key: Key, x: Inputs) -> Any:
@@ -50,12 +50,13 @@ def as_model(module: nn.Module, *, sequential: bool = False) -> Model:
     return Model(init, apply, embed, taps, steps if sequential else None)
 
 
-class TappedModule(nn.Module):
+@runtime_checkable
+class TappedLayer(Protocol):
     """A layer over the steps of a record, with weights of its own, that records its taps itself."""
 
     def tapped(self, recorder: Recorder, steps: Array, length: Array | None) -> tuple[Array, Array]:
         """The same as `__call__(steps, length)`, its pre-activations passed through the recorder."""
-        raise NotImplementedError
+        ...
 
 
 def _recording(recorder: Recorder) -> Callable[..., Any]:
@@ -70,7 +71,7 @@ def _recording(recorder: Recorder) -> Callable[..., Any]:
                     'with method "vmap".'
                 )
             return method(*args, **kwargs)
-        if isinstance(module, TappedModule):
+        if isinstance(module, TappedLayer):
             return module.tapped(recorder, *args, **kwargs)
         out, path = method(*args, **kwargs), module.path
         name = "/".join(path)

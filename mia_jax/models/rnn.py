@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from mia_jax.models.base import Model
-from mia_jax.models.linen import Reader, TappedModule, as_model
+from mia_jax.models.linen import Reader, as_model
 from mia_jax.models.taps import Dense, Recorder
 from mia_jax.types import Array, Inputs
 
@@ -104,7 +104,7 @@ def _orthogonal_blocks(key: Array, shape: tuple[int, int], dtype: Any = jnp.floa
     return jnp.concatenate(blocks, axis=1)
 
 
-class RecurrentLayer(TappedModule):
+class RecurrentLayer(nn.Module):
     """One cell scanned over the steps of a record."""
 
     cell: Literal["rnn", "lstm", "gru"]

@@ -179,7 +179,9 @@ def defended_batch(
         loss = loss_of(recipe, one)
 
         def moved(x: Inputs, y: Array, key: Key) -> Inputs:
-            own_loss = lambda x: loss(recipe.model.apply(params, x, key=key, train=True), y)  # noqa: E731
+            def own_loss(x: Inputs) -> Array:
+                return loss(recipe.model.apply(params, x, key=key, train=True), y)
+
             return defence.inputs(own_loss, x, strengths)
 
         x = jax.vmap(moved)(x, y, keys)

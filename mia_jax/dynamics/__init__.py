@@ -1,0 +1,38 @@
+"""Dynamics: where every record lies on the FPR-TPR plane at every checkpoint, and how it moves.
+
+After Chen et al. 2025 (arXiv 2507.23291): of them are the plane and the names of the metrics; where
+a docstring says "our definition", the formula is ours.
+"""
+
+from mia_jax.dynamics.cloud import clustering_index as clustering_index
+from mia_jax.dynamics.cloud import spatial_entropy as spatial_entropy
+from mia_jax.dynamics.determination import Agreement as Agreement
+from mia_jax.dynamics.determination import HalvesAgreement as HalvesAgreement
+from mia_jax.dynamics.determination import apart as apart
+from mia_jax.dynamics.determination import combined_halves as combined_halves
+from mia_jax.dynamics.determination import determination_between_halves as determination_between_halves
+from mia_jax.dynamics.determination import early_determination as early_determination
+from mia_jax.dynamics.determination import model_halves as model_halves
+from mia_jax.dynamics.difficulty import Learned as Learned
+from mia_jax.dynamics.difficulty import RankCorrelation as RankCorrelation
+from mia_jax.dynamics.difficulty import epoch_learned as epoch_learned
+from mia_jax.dynamics.difficulty import out_accuracy as out_accuracy
+from mia_jax.dynamics.difficulty import rank_correlation as rank_correlation
+from mia_jax.dynamics.movement import Speed as Speed
+from mia_jax.dynamics.movement import center_displacement as center_displacement
+from mia_jax.dynamics.movement import center_of_mass as center_of_mass
+from mia_jax.dynamics.movement import center_path_length as center_path_length
+from mia_jax.dynamics.movement import encoding_speed as encoding_speed
+from mia_jax.dynamics.movement import model_orders as model_orders
+from mia_jax.dynamics.movement import refitted_speed_noise_floor as refitted_speed_noise_floor
+from mia_jax.dynamics.movement import signed_speed as signed_speed
+from mia_jax.dynamics.movement import speed_curve as speed_curve
+from mia_jax.dynamics.movement import speed_noise_floor as speed_noise_floor
+from mia_jax.dynamics.movement import speed_summary as speed_summary
+from mia_jax.dynamics.rates import plane as plane
+from mia_jax.dynamics.rates import plane_errors as plane_errors
+from mia_jax.dynamics.rates import vulnerability as vulnerability
+from mia_jax.dynamics.transitions import Entry as Entry
+from mia_jax.dynamics.transitions import entry_into_highest as entry_into_highest
+from mia_jax.dynamics.transitions import states as states
+from mia_jax.dynamics.transitions import transition_matrix as transition_matrix
