@@ -41,6 +41,7 @@ def test_model_with_two_biases_is_the_model_at_the_sum_of_them(recurrent):
     np.testing.assert_allclose(twin.apply(doubled, x), recurrent.model.apply(params, x), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_its_norms_are_those_of_its_gradients(recurrent):
     twin, pool, rows = (
         private_check.with_two_biases(recurrent.model),
@@ -55,6 +56,7 @@ def test_its_norms_are_those_of_its_gradients(recurrent):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), total, oracle)
 
 
+@pytest.mark.slow
 def test_half_of_the_records_of_the_check_are_clipped():
     work = private_work.work_of(Case("mlp", 8))
     checked = private_check.expected(work)
@@ -64,6 +66,7 @@ def test_half_of_the_records_of_the_check_are_clipped():
     assert checked.rows.shape == (8,)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:optax.global_norm is deprecated")
 def test_jax_privacy_clips_to_the_same_sum(recurrent):
     pytest.importorskip("jax_privacy")

@@ -263,6 +263,7 @@ def assert_same_row(row, expected):
         assert row[name] == (pytest.approx(value, rel=1e-12) if isinstance(value, float) else value), name
 
 
+@pytest.mark.slow
 def test_without_noise_the_rows_are_the_runs_own(world, rows):
     run = world[0].with_section("attacks", {"names": CONFIG.attacks.names[:3]})
     study.attack(run)
@@ -277,6 +278,7 @@ def test_without_noise_the_rows_are_the_runs_own(world, rows):
     assert len(audits) > 1
 
 
+@pytest.mark.slow
 def test_without_noise_a_runs_models_say_what_it_recorded_bit_for_bit(world):
     run, model, dataset = world
     shapes = jax.eval_shape(model.init, KEY, models.one_record(dataset))
@@ -302,6 +304,7 @@ def test_much_noise_leaves_nothing_to_learn_and_leaves_no_model_out(rows):
     assert {row["draws"] for row in rows["audits"]} == {1}
 
 
+@pytest.mark.slow
 def test_rows_are_the_means_of_attacks_on_every_draw_by_itself(world, rows):
     """Attacks that do not train, on what `evaluate` gives, put together by hand."""
     run, model, dataset = world
@@ -376,6 +379,7 @@ def test_attacks_on_logits_and_on_features_are_given_them(world):
         assert noisy[one.name]["auc_low"] < 0.5 < noisy[one.name]["auc_high"]
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_finite_is_left_out_of_its_rows(world, tmp_path):
     """Parameters of which one model's are NaN, in a copy of the run."""
     run, model, dataset = world

@@ -131,6 +131,7 @@ def test_distances_are_those_of_full_batch_descent_by_hand(dataset, trained, rel
     assert found.maximum == pytest.approx(max(expected), rel=2e-5)
 
 
+@pytest.mark.slow
 def test_distances_are_those_of_models_trained_one_at_a_time(dataset, trained):
     """With dropout, short batches, a schedule and a penalty: all that a training draws is the pair's own."""
     options = {"defence": l2(), "strengths": {"l2": 0.01}}
@@ -188,6 +189,7 @@ def test_every_record_leaves_and_comes_in_equally_often(dataset, planned):
     assert abs(drawn.member[::2].mean(axis=0) - 8 / POOL).max() < 4 * math.sqrt(0.4 * 0.6 / 600)
 
 
+@pytest.mark.slow
 def test_a_record_without_a_gradient_moves_nothing(trained):
     """Each record is a batch of its own, so that its absence changes no other step."""
     zeros = records(POOL, 5)
@@ -224,6 +226,7 @@ def test_clipped_and_noised_steps_move_no_further_than_was_proved(dataset):
     np.testing.assert_allclose(found.distances, 0.5 * 0.01 / 8, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_more_draws_keep_the_first_whatever_the_chunks_and_devices(dataset):
     few = sample_sensitivity(DROPOUT, dataset, BY_ADAM, 7, num_draws=3, seed=2)
     other_chunks = dataclasses.replace(BY_ADAM, models_per_chunk=6)
