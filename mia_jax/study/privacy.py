@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from mia_jax import config as configs
 from mia_jax import membership
-from mia_jax.config import Config, DpSgdConfig
+from mia_jax.config import Config
 from mia_jax.defences import Defended, Happened
 
 RELATIONS: dict[Literal["add_or_remove", "replace"], str] = {
@@ -60,7 +60,8 @@ def sentences(config: Config, defended: Defended) -> list[str]:
     said = [f"defences: {', '.join(defended.defence.names)}"]
     if is_private(config):
         noise = float(defended.strengths["noise_multiplier"])
-        said.append(f"dp_sgd: {_described(config.dp_sgd, config, noise, config.dp_sgd.relation)}")
+        target = f"epsilon {config.dp_sgd.epsilon:g}: " if config.dp_sgd.epsilon else ""
+        said.append(f"dp_sgd: {target}{_described(config, noise, config.dp_sgd.relation)}")
     return said
 
 
@@ -70,20 +71,9 @@ def _dp_sgd_row(
     """What DP-SGD promises under one relation."""
     from mia_jax.privacy.accounting import epsilon
 
-    asked, facts = config.dp_sgd, happened(config)
     try:
-        found = epsilon(
-            num_examples=facts.num_examples,
-            batch_size=config.training.batch_size,
-            steps=facts.steps,
-            noise_multiplier=noise,
-            delta=asked.delta,
-            accountant=asked.accountant,
-            sampling=asked.sampling,
-            max_batch=asked.max_batch or None,
-            relation=relation,
-        )
-        meaning = _described(asked, config, noise, relation)
+        found = epsilon(**_accounted(config, noise, relation))
+        meaning = _described(config, noise, relation)
         if config.data.standardize:
             meaning += "; the mean and deviation that features are standardised with are taken for public"
     except ValueError as error:
@@ -93,26 +83,29 @@ def _dp_sgd_row(
         "unit": "record",
         "relation": RELATIONS[relation],
         "epsilon": found,
-        "delta": asked.delta,
+        "delta": config.dp_sgd.delta,
         "meaning": meaning,
     }
 
 
-def _described(
-    asked: DpSgdConfig, config: Config, noise: float, relation: Literal["add_or_remove", "replace"]
-) -> str:
+def _described(config: Config, noise: float, relation: Literal["add_or_remove", "replace"]) -> str:
     """One sentence on how it was accounted for."""
     from mia_jax.privacy.events import describe
 
-    facts = happened(config)
-    return describe(
-        num_examples=facts.num_examples,
-        batch_size=config.training.batch_size,
-        steps=facts.steps,
-        noise_multiplier=noise,
-        delta=asked.delta,
-        accountant=asked.accountant,
-        sampling=asked.sampling,
-        max_batch=asked.max_batch or None,
-        relation=relation,
-    )
+    return describe(**_accounted(config, noise, relation))
+
+
+def _accounted(config: Config, noise: float, relation: str) -> dict[str, Any]:
+    """The training as an accountant is told of it."""
+    asked, facts = config.dp_sgd, happened(config)
+    return {
+        "num_examples": facts.num_examples,
+        "batch_size": config.training.batch_size,
+        "steps": facts.steps,
+        "noise_multiplier": noise,
+        "delta": asked.delta,
+        "accountant": asked.accountant,
+        "sampling": asked.sampling,
+        "max_batch": asked.max_batch or None,
+        "relation": relation,
+    }
