@@ -15,3 +15,4 @@ from mia_jax.privacy.label_privacy import (
     randomized_response_probabilities as randomized_response_probabilities,
 )
 from mia_jax.privacy.label_privacy import rr_with_prior_probabilities as rr_with_prior_probabilities
+from mia_jax.privacy.noise import gaussian_noise as gaussian_noise

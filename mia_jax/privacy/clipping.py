@@ -7,6 +7,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mia_jax.losses import Loss, cross_entropy
 from mia_jax.models.base import Model
@@ -41,8 +42,8 @@ def clipped_gradient_sum(
     0: all at once. Put the records that count first: blocks behind them cost nothing.
 
     Returns the sum, a pytree like `params`, and the norms [B] before clipping, 0 where masked.
-    Raises ValueError for a clip_norm that is not above 0, a negative microbatch, an unknown method, and
-    for "bookkeeping" where taps are missing or leave out a parameter.
+    Raises ValueError for a mask that is not bool [B], a clip_norm that is not above 0, a negative
+    microbatch, an unknown method, and for "bookkeeping" where taps are missing or leave out a parameter.
 
     Guarantees. The sum changes by at most clip_norm in L2 norm when one record is added, removed or masked
     out, and by at most 2 clip_norm when one is replaced; up to float32 rounding. That holds for a loss of one
@@ -61,7 +62,7 @@ def clipped_gradient_sum(
 
     Abadi et al. 2016, arXiv:1607.00133, algorithm 1.
     """
-    _check(clip_norm, method, microbatch)
+    _check(y, mask, clip_norm, method, microbatch)
     if method == "auto":
         method = "vmap" if model.taps is None else "bookkeeping"
     block_sum = _by_vmap if method == "vmap" else _by_bookkeeping
@@ -74,11 +75,14 @@ def clipped_gradient_sum(
     return _block_by_block(of_block, params, (x, y, mask, keys), microbatch)
 
 
-def _check(clip_norm: Array | float, method: str, microbatch: int) -> None:
+def _check(y: Array, mask: Array, clip_norm: Array | float, method: str, microbatch: int) -> None:
     """Raise ValueError for arguments that cannot be meant."""
+    kind, shape = jnp.result_type(mask).name, jnp.shape(mask)
+    if (kind, shape) != ("bool", jnp.shape(y)):
+        raise ValueError(f"mask is {kind} {shape}: it must be bool {jnp.shape(y)}, one for each record.")
     if method not in METHODS:
         raise ValueError(f"method is {method!r}: it must be one of {', '.join(METHODS)}.")
-    if isinstance(clip_norm, float | int) and not clip_norm > 0:
+    if not isinstance(clip_norm, jax.core.Tracer) and not np.all(np.asarray(clip_norm) > 0):
         raise ValueError(f"clip_norm is {clip_norm}: it must be above 0.")
     if microbatch < 0:
         raise ValueError(f"microbatch is {microbatch}: it must be at least 0 (0: the whole batch at once).")

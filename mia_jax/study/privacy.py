@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from mia_jax import config as configs
 from mia_jax import membership
-from mia_jax.config import Config
+from mia_jax.config import Config, DpSgdConfig
 from mia_jax.defences import Defended, Happened
 
 RELATIONS: dict[Literal["add_or_remove", "replace"], str] = {
@@ -55,6 +55,14 @@ def rows(config: Config, noise_multiplier: float | None) -> list[dict[str, Any]]
 
 def sentences(config: Config, defended: Defended) -> list[str]:
     """What is said before a training begins: its defences, and what they promise."""
+    if not is_private(config) and config.dp_sgd != DpSgdConfig():
+        off = "note: config.dp_sgd is set, but DP-SGD is off: its epsilon and noise_multiplier are both 0"
+        return [off, *_named(config, defended)]
+    return _named(config, defended)
+
+
+def _named(config: Config, defended: Defended) -> list[str]:
+    """The defences by name, and how DP-SGD is accounted for."""
     if not defended.defence.names:
         return []
     said = [f"defences: {', '.join(defended.defence.names)}"]
@@ -62,6 +70,11 @@ def sentences(config: Config, defended: Defended) -> list[str]:
         noise = float(defended.strengths["noise_multiplier"])
         target = f"epsilon {config.dp_sgd.epsilon:g}: " if config.dp_sgd.epsilon else ""
         said.append(f"dp_sgd: {target}{_described(config, noise, config.dp_sgd.relation)}")
+        if config.dp_sgd.delta * happened(config).num_examples >= 1:
+            said.append(
+                f"note: config.dp_sgd.delta is {config.dp_sgd.delta:g}, not below 1/n: such a promise may give whole "
+                "records away"
+            )
     return said
 
 

@@ -145,3 +145,15 @@ def test_sum_and_norms_are_jax_privacys(case):
         got, norms = total(case, method=method)
         assert_same(got, expected)
         np.testing.assert_allclose(norms, aux.grad_norms, rtol=1e-5)
+
+
+def test_a_clip_norm_of_any_kind_and_a_mask_of_another_shape_are_checked():
+    model = mlp(num_classes=3, hidden=4)
+    x, y = jnp.ones((5, 4)), jnp.zeros(5, int)
+    params = model.init(jax.random.key(0), x[0])
+    for wrong in (np.float32(-1), jnp.float32(0)):
+        with pytest.raises(ValueError, match=r"clip_norm is .*: it must be above 0"):
+            clipped_gradient_sum(model, params, x, y, jnp.ones(5, bool), wrong)
+    for mask, said in ((jnp.ones(1, bool), r"bool \(1,\)"), (jnp.ones(5), r"float32 \(5,\)")):
+        with pytest.raises(ValueError, match=rf"mask is {said}: it must be bool \(5,\)"):
+            clipped_gradient_sum(model, params, x, y, mask, 1.0)
