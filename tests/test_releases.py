@@ -75,7 +75,7 @@ def test_every_release_is_the_model_with_its_own_noise(params, dataset):
     for sigma, released in zip(sigmas, said, strict=True):
         assert released.logits.shape == (MODELS, 3, 7, CLASSES)
         for k in range(MODELS):
-            one = jax.tree.map(lambda leaf: leaf[k], params)  # noqa: B023
+            one = jax.tree.map(lambda leaf, k=k: leaf[k], params)
             for r in range(3):
                 own = jax.random.fold_in(jax.random.fold_in(KEY, k), r)
                 noise = gaussian_noise(own, one, sigma)
@@ -148,7 +148,7 @@ def test_without_noise_models_say_what_they_said_bit_for_bit(trained, family, to
     (said,) = evaluate(model, params, world, (0.0,), num_draws=2, key=KEY, sizes=sizes)
     for draw in range(2):
         for part in ("pool", "population", "test"):
-            own = jax.tree.map(lambda leaf: leaf[:, draw], getattr(said, part))  # noqa: B023
+            own = jax.tree.map(lambda leaf, draw=draw: leaf[:, draw], getattr(said, part))
             same_bits(own, getattr(observed, part))
 
 
