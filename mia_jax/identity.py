@@ -10,7 +10,7 @@ from typing import Any
 from mia_jax import config as configs
 from mia_jax.config import Config
 
-FORMAT = 3
+FORMAT = 4
 """Of the artefacts in a run directory; raised when they change."""
 
 MAY_DIFFER = (
@@ -19,6 +19,9 @@ MAY_DIFFER = (
     "report",
     "audit",
     "tradeoff",
+    "dynamics",
+    "scale",
+    "scales",
     "membership.num_models",
     "training.models_per_chunk",
     "data.source",

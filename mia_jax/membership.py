@@ -36,16 +36,22 @@ MAX_EXPECTED_SHORT = 0.05
 """Expected number of records with too few references above which a design is refused."""
 
 
-def draw(key: Key, config: MembershipConfig, pool_size: int, num_canaries: int = 0) -> Membership:
+def draw(
+    key: Key, config: MembershipConfig, pool_size: int, num_canaries: int = 0, without: Array | None = None
+) -> Membership:
     """Draw the membership of every model.
 
     key: the study's membership root. pool_size: N. num_canaries: M, records N, …, N + M - 1, each
-    with probability one half. The first N columns are the same for any M.
+    with probability one half. The first N columns are the same for any M. without: int [R], records that no
+    model gets: all draw from the others. Raises `ConfigError` where too few are left for the design.
     Returns a `Membership` of NumPy arrays, `member` [K, N + M]; model k depends on the key and on k
     only, so a larger `num_models` keeps the models that were there.
     """
     drawers = {"fixed_size": _fixed_size, "paired": _paired, "bernoulli": _bernoulli}
-    member = np.asarray(drawers[config.design](key, config, pool_size))
+    left = np.ones(pool_size, bool)
+    left[np.asarray([] if without is None else without, int)] = False
+    _check_left(config, int(left.sum()))
+    member = np.asarray(drawers[config.design](key, config, left))
     if num_canaries:
         member = np.concatenate([member, np.asarray(_coins(key, config.num_models, num_canaries))], axis=1)
     indices, mask = padded_indices(member, longest(config, pool_size, num_canaries))
@@ -139,33 +145,52 @@ def _with_models(config: MembershipConfig, num_models: int) -> MembershipConfig:
     return MembershipConfig(num_models=num_models, train_size=config.train_size, design=config.design)
 
 
-def _first_of_permutation(key: Key, pool_size: int, size: int) -> Array:
-    """A random subset of exactly `size` records: bool [N]."""
-    return jnp.zeros(pool_size, bool).at[jax.random.permutation(key, pool_size)[:size]].set(True)
+def _check_left(config: MembershipConfig, left: int) -> None:
+    """Refuse a design for which config.without leaves too few records (`ConfigError`)."""
+    n = config.train_size
+    if config.design == "paired" and 2 * n != left:
+        raise ConfigError(
+            f'config.membership.train_size is {n}: the "paired" design needs exactly half of the {left} records that '
+            "config.membership.without leaves."
+        )
+    if n >= left:
+        raise ConfigError(
+            f"config.membership.train_size is {n}: it must be below {left}, the records that "
+            "config.membership.without leaves, or no record is ever a non-member."
+        )
 
 
-def _fixed_size(key: Key, config: MembershipConfig, pool_size: int) -> Array:
+def _first_of_permutation(key: Key, left: np.ndarray, size: int) -> Array:
+    """A random subset of exactly `size` of the records that are `left`, bool [N]: bool [N]."""
+    order = jax.random.permutation(key, left.size)
+    if not left.all():
+        order = order[jnp.argsort(~jnp.asarray(left)[order], stable=True)]
+    return jnp.zeros(left.size, bool).at[order[:size]].set(True)
+
+
+def _fixed_size(key: Key, config: MembershipConfig, left: np.ndarray) -> Array:
     """Every model draws its own train_size records: bool [K, N]."""
     return jax.lax.map(
-        lambda k: _first_of_permutation(k, pool_size, config.train_size),
+        lambda k: _first_of_permutation(k, left, config.train_size),
         per_model(key, np.arange(config.num_models)),
     )
 
 
-def _paired(key: Key, config: MembershipConfig, pool_size: int) -> Array:
+def _paired(key: Key, config: MembershipConfig, left: np.ndarray) -> Array:
     """Models 2i and 2i+1 hold complementary halves: bool [K, N]."""
     half = jax.lax.map(
-        lambda k: _first_of_permutation(k, pool_size, config.train_size),
+        lambda k: _first_of_permutation(k, left, config.train_size),
         per_model(key, np.arange(config.num_models // 2)),
     )
-    return jnp.stack([half, ~half], axis=1).reshape(config.num_models, pool_size)
+    return jnp.stack([half, ~half & jnp.asarray(left)[None]], axis=1).reshape(config.num_models, left.size)
 
 
-def _bernoulli(key: Key, config: MembershipConfig, pool_size: int) -> Array:
-    """Every record with probability train_size / pool_size, independently: bool [K, N]."""
-    rate = config.train_size / pool_size
+def _bernoulli(key: Key, config: MembershipConfig, left: np.ndarray) -> Array:
+    """Every record that is left with the same probability, independently: bool [K, N]."""
+    rate = config.train_size / int(left.sum())
     return jax.lax.map(
-        lambda k: jax.random.bernoulli(k, rate, (pool_size,)), per_model(key, np.arange(config.num_models))
+        lambda k: jax.random.bernoulli(k, rate, (left.size,)) & left,
+        per_model(key, np.arange(config.num_models)),
     )
 
 

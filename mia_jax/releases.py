@@ -236,7 +236,7 @@ def _attack_row(world: _World, draw: _Draw, attack: Attack) -> dict[str, Any]:
         population_log_prob=said.population.log_prob,
         population_scaled_logit=said.population.scaled_logit,
     )
-    scores = scores_of(attack, seen)
+    scores = scores_of(attack, seen, observing.never_members(world.run))
     return summary.attack_row(
         world.setting, attack.name, scores, seen.member, world.twin, world.run.config.report
     )

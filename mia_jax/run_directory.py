@@ -362,5 +362,6 @@ def _check_membership(run: RunDirectory, membership: Membership) -> None:
     if not np.array_equal(new[:shared], old["member"][:shared]):
         raise RunError(
             f"{run.path} holds models of another membership, though the config is the same: the random numbers of this "
-            "JAX differ from those it was made with; use that version, or another --workdir."
+            "JAX differ from those it was made with, or the file in config.membership.without has changed; use the old "
+            "one, or another --workdir."
         )

@@ -11,6 +11,7 @@ from mia_jax.config.defences import DpSgdConfig as DpSgdConfig
 from mia_jax.config.defences import LabelPrivacyConfig as LabelPrivacyConfig
 from mia_jax.config.defences import ParameterNoiseConfig as ParameterNoiseConfig
 from mia_jax.config.defences import RegularizationConfig as RegularizationConfig
+from mia_jax.config.dynamics import DynamicsConfig as DynamicsConfig
 from mia_jax.config.sections import AttackName as AttackName
 from mia_jax.config.sections import AttacksConfig as AttacksConfig
 from mia_jax.config.sections import AuditConfig as AuditConfig
@@ -36,3 +37,4 @@ from mia_jax.config.translation import from_mapping as from_mapping
 from mia_jax.config.translation import to_config_dict as to_config_dict
 from mia_jax.config.translation import to_json as to_json
 from mia_jax.config.translation import to_mapping as to_mapping
+from mia_jax.config.translation import with_changes as with_changes

@@ -17,7 +17,7 @@ from mia_jax.config.base import (
     section,
 )
 
-FamilyKind = Literal["mlp", "rnn", "lstm", "gru"]
+FamilyKind = Literal["mlp", "rnn", "lstm", "gru", "cnn"]
 AttackName = Literal[
     "all",
     "correctness",
@@ -67,8 +67,9 @@ class DataConfig:
     """Where records come from and how they are parted.
 
     source: "digits", "npz:PATH", "tfds:NAME" or "synthetic:NAME". kind: whether integers are
-    features or token ids ("auto" decides from the arrays). test_size 0 takes what is left.
-    seed chooses which records fall into which part, apart from the seed of the study.
+    features or token ids ("auto" decides from the arrays). test_size 0 takes what is left. image_size:
+    images are resized to so many pixels a side; 0 leaves them. seed chooses which records fall into which
+    part, apart from the seed of the study.
     """
 
     source: str = "digits"
@@ -77,6 +78,7 @@ class DataConfig:
     population_size: AtLeast1 = 400
     test_size: AtLeast0 = 0
     standardize: bool = True
+    image_size: AtLeast0 = 0
     directory: str = ""
     seed: Seed = 0
 
@@ -87,21 +89,25 @@ class MembershipConfig:
 
     fixed_size: every model draws its own train_size of pool_size records. paired: models 2i and
     2i+1 hold complementary halves. bernoulli: every record with probability train_size/pool_size.
+    without: a file of records that no model is trained on, as scripts/dynamics.py --predict writes it;
+    models draw from the others alone.
     """
 
     num_models: Annotated[int, Field(ge=4)] = 32
     train_size: AtLeast1 = 200
     design: Literal["fixed_size", "paired", "bernoulli"] = "fixed_size"
+    without: str = ""
 
 
 @section
 class FamilyConfig:
     """One model family of the study.
 
-    hidden: width of every hidden layer (MLP) or of the recurrent state. layers: hidden layers.
-    embedding: width of token embeddings (tokens only). steps: cut a record into this many steps for
-    a recurrent model; 0 takes the record's own first axis. match: name of the family whose
-    parameter count this one takes; `hidden` is then found and its own value ignored.
+    hidden: width of every hidden layer (MLP) or of the recurrent state; channels of the first half of a
+    CNN's convolutions, the second has twice as many. layers: hidden layers, or 3x3 convolutions. embedding:
+    width of token embeddings (tokens only). steps: cut a record into this many steps for a recurrent
+    model; 0 takes the record's own first axis. match: name of the family whose parameter count this one
+    takes; `hidden` is then found and its own value ignored.
     """
 
     kind: FamilyKind = "mlp"
@@ -118,7 +124,8 @@ class TrainingConfig:
     """How every model is trained.
 
     schedule: shape of the learning rate over the whole training, after a linear warm-up over
-    warmup_epochs. momentum: of "momentum". weight_decay: decoupled, of any optimizer. order: "shuffle"
+    warmup_epochs. momentum: of "momentum". weight_decay: decoupled, of any optimizer. sam_radius: above 0, every
+    step of the optimizer takes its gradient where the loss is sharpest within this distance (SAM). order: "shuffle"
     draws a new order each epoch, "fixed" one order for all. models_per_chunk: models trained and written as
     one unit; models_together: models mapped side by side within a unit on one device (both 0: chosen
     for the device). matmul_precision: JAX's name.
@@ -130,6 +137,7 @@ class TrainingConfig:
     learning_rate: Positive = 3e-3
     momentum: Fraction = 0.9
     weight_decay: NonNegative = 0.0
+    sam_radius: NonNegative = 0.0
     schedule: Literal["constant", "cosine", "linear"] = "constant"
     warmup_epochs: AtLeast0 = 0
     order: Literal["shuffle", "fixed"] = "shuffle"

@@ -15,6 +15,7 @@ from mia_jax.config.defences import (
     ParameterNoiseConfig,
     RegularizationConfig,
 )
+from mia_jax.config.dynamics import DynamicsConfig, Overrides
 from mia_jax.config.sections import (
     AttacksConfig,
     AuditConfig,
@@ -38,7 +39,11 @@ def _default_families() -> dict[str, FamilyConfig]:
 
 @section
 class Config:
-    """A study: one pool, one membership design, several families, their attacks and the report."""
+    """A study: one pool, one membership design, several families, their attacks and the report.
+
+    scale: one of `scales`, whose fields are then as it says, or "default". scales: other sizes of the same
+    study, each with the fields it changes.
+    """
 
     name: str = "digits"
     seed: Seed = 0
@@ -57,6 +62,9 @@ class Config:
     adversarial: AdversarialConfig = AdversarialConfig()
     parameter_noise: ParameterNoiseConfig = ParameterNoiseConfig()
     tradeoff: TradeoffConfig = TradeoffConfig()
+    dynamics: DynamicsConfig = DynamicsConfig()
+    scale: str = "default"
+    scales: dict[str, Overrides] = Field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_sizes(self)
@@ -66,6 +74,7 @@ class Config:
         _check_dp_sgd(self)
         _check_patterns(self)
         _check_tradeoff(self)
+        _check_dynamics(self)
 
 
 def _check_sizes(config: Config) -> None:
@@ -86,7 +95,7 @@ def _check_sizes(config: Config) -> None:
                 f"config.membership.num_models is {config.membership.num_models}: "
                 'the "paired" design needs an even number.'
             )
-        if 2 * n != pool:
+        if 2 * n != pool and not config.membership.without:
             raise ConfigError(
                 f'config.membership.train_size is {n}: the "paired" design needs exactly half of '
                 f"config.data.pool_size, {pool}."
@@ -154,6 +163,11 @@ def _check_dp_sgd(config: Config) -> None:
             f'config.dp_sgd.max_batch is {dp.max_batch}: only sampling "truncated_poisson" cuts batches and accounts '
             f"for it; it is {dp.sampling!r}, so leave max_batch at 0."
         )
+    if (dp.epsilon or dp.noise_multiplier) and training.sam_radius:
+        raise ConfigError(
+            f"config.training.sam_radius is {training.sam_radius}: DP-SGD is accounted for one gradient a step, and "
+            "SAM takes two; leave it at 0, or turn DP-SGD off."
+        )
     if (dp.epsilon or dp.noise_multiplier) and dp.sampling != "shuffle" and training.order == "fixed":
         raise ConfigError(
             f'config.training.order is "fixed": with config.dp_sgd.sampling {dp.sampling!r} every step draws its own '
@@ -191,6 +205,33 @@ def _check_tradeoff(config: Config) -> None:
         )
     if len(set(config.tradeoff.seeds)) != len(config.tradeoff.seeds):
         raise ConfigError(f"config.tradeoff.seeds is {config.tradeoff.seeds}: give each once.")
+
+
+def _check_dynamics(config: Config) -> None:
+    dynamics = config.dynamics
+    rising = all(a < b for a, b in itertools.pairwise(dynamics.cuts))
+    if not dynamics.cuts or not rising or not all(-1 < cut <= 1 for cut in dynamics.cuts):
+        raise ConfigError(
+            f"config.dynamics.cuts is {dynamics.cuts}: give at least one vulnerability in (-1, 1], rising."
+        )
+    if not dynamics.bins or len(set(dynamics.bins)) != len(dynamics.bins):
+        raise ConfigError(f"config.dynamics.bins is {dynamics.bins}: give at least one number, each once.")
+    if "all" in (dynamics.attack, *dynamics.also_attacks):
+        raise ConfigError('config.dynamics.attack and also_attacks must name attacks; "all" is none.')
+    if not dynamics.fpr and not dynamics.attack.startswith("lira_online"):
+        raise ConfigError(
+            f"config.dynamics.attack is {dynamics.attack!r} and config.dynamics.fpr is 0: only lira_online and its "
+            "variants give log-likelihood ratios, which 0 parts; set fpr to the share of non-members called members."
+        )
+    for factor, levels in dynamics.factors.items():
+        for name in (factor, *levels):
+            if not re.fullmatch(r"\w+", name):
+                raise ConfigError(
+                    f"config.dynamics.factors has the name {name!r}: factors and levels are named by letters, digits "
+                    "and underscores."
+                )
+        if not levels:
+            raise ConfigError(f"config.dynamics.factors.{factor} is empty: give it at least one level.")
 
 
 def checkpoint_epochs(config: Config) -> tuple[int, ...]:

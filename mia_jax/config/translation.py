@@ -41,8 +41,37 @@ def to_json(config: Config) -> str:
 
 
 def from_config_dict(values: ConfigDict) -> Config:
-    """A checked `Config` from an `ml_collections.ConfigDict`. Raises `ConfigError`."""
-    return from_mapping(values.to_dict())
+    """A checked `Config` from an `ml_collections.ConfigDict`, of the scale it asks for. Raises `ConfigError`."""
+    return scaled(from_mapping(values.to_dict()))
+
+
+def scaled(config: Config) -> Config:
+    """The config with what its scale changes, a study of its own. Raises `ConfigError`."""
+    if config.scale == "default":
+        return config
+    if config.scale not in config.scales:
+        known = ", ".join(map(repr, ("default", *config.scales)))
+        raise ConfigError(f"config.scale is {config.scale!r}: it must be one of {known}.")
+    return with_changes(dataclasses.replace(config, scale="default", scales={}), config.scales[config.scale])
+
+
+def with_changes(config: Config, changes: Mapping[str, Any]) -> Config:
+    """The config with other values of the fields that `changes` names, nested as it is. Raises `ConfigError`.
+
+    Where a field holds names (families, factors), those that are not named stay, unless it is changed to
+    nothing at all, {}.
+    """
+    return from_mapping(_merged(to_mapping(config), changes))
+
+
+def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested values with changes laid over them."""
+    both = dict(values)
+    for name, change in changes.items():
+        inner = both.get(name)
+        nested = isinstance(change, Mapping) and isinstance(inner, Mapping) and len(change) > 0
+        both[name] = _merged(inner, change) if nested else change
+    return both
 
 
 def to_config_dict(config: Config) -> ConfigDict:

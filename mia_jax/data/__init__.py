@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from mia_jax.config import CanariesConfig, ConfigError, DataConfig
-from mia_jax.data import embedded, npz, parts, synthetic, tfds
+from mia_jax.data import embedded, images, npz, parts, synthetic, tfds
 from mia_jax.data.source import Source
 from mia_jax.types import Dataset
 
@@ -53,4 +53,4 @@ def load(config: DataConfig, canaries: CanariesConfig | None = None) -> Dataset:
             f'config.data.source is {config.source!r}: it must be "digits", "npz:PATH", "tfds:NAME", '
             '"synthetic:gaussian" or "synthetic:markov".'
         )
-    return parts.dataset(loader(config, rest), config, canaries)
+    return parts.dataset(images.resized(loader(config, rest), config), config, canaries)

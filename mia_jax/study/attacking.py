@@ -25,7 +25,8 @@ def attack(run: RunDirectory, *, tell: Reporter | None = None) -> None:
     is possible for no family is refused (`RunError`).
     """
     tell = tell or Silent()
-    check_references(run.config)
+    never = observing.never_members(run)
+    check_references(run.config, int(never.sum()))
     for family in run.config.families:
         run.segments(family).check_complete()
     check_possible(run)
@@ -43,7 +44,7 @@ def _attack_family(run: RunDirectory, family: str, tell: Reporter) -> None:
     """
     for name, reason in skipped(run, family).items():
         tell.say(f"attack {family}: {name} is left out, it {reason}")
-    checkpoints = range(len(run.epochs))
+    checkpoints, never = range(len(run.epochs)), observing.never_members(run)
     valid = [observing.usable_models(run, family, number) for number in checkpoints]
     there = [observing.available(run, family, number) for number in checkpoints]
     for one in selection(run, family).attacks:
@@ -53,7 +54,7 @@ def _attack_family(run: RunDirectory, family: str, tell: Reporter) -> None:
         run.forget_scores(family, one.name)
         for number in possible:
             seen = observing.observations(run, family, number, one.needs, valid=valid[number])
-            run.write_scores(family, one.name, number, scores_of(one, seen))
+            run.write_scores(family, one.name, number, scores_of(one, seen, never))
         run.sign_scores(family, one.name, possible)
 
 
@@ -65,11 +66,16 @@ def _check_readable(run: RunDirectory) -> None:
             raise RunError(unreadable)
 
 
-def scores_of(one: attack_library.Attack, seen: Observations) -> np.ndarray:
-    """One attack's scores [K, N]; all NaN with too few models that are fit to be attacked."""
+def scores_of(one: attack_library.Attack, seen: Observations, never: np.ndarray | None = None) -> np.ndarray:
+    """One attack's scores [K, N]; all NaN with too few models that are fit to be attacked.
+
+    never: bool [N], records that no model may hold; they have no score, or they would stand among the
+    non-members alone.
+    """
     if seen.valid is not None and np.sum(seen.valid) < FEWEST_MODELS:
         return np.full(np.shape(seen.member), np.nan)
-    return one.score(seen)
+    scores = one.score(seen)
+    return scores if never is None else np.where(never, np.nan, scores)
 
 
 def selection(run: RunDirectory, family: str) -> attack_library.Selection:
@@ -85,10 +91,13 @@ def skipped(run: RunDirectory, family: str) -> dict[str, str]:
     return {name: f"needs {' and '.join(map(observing.missing, fields))}" for name, fields in lacking.items()}
 
 
-def check_references(config: Config) -> None:
-    """Refuse attacks for which the design is likely to leave too few references (`ConfigError`)."""
+def check_references(config: Config, num_without: int = 0) -> None:
+    """Refuse attacks for which the design is likely to leave too few references (`ConfigError`).
+
+    num_without: records that no model is trained on.
+    """
     sides = frozenset().union(*(one.sides for one in attack_library.chosen(config.attacks)))
-    membership.check_references(config.membership, config.data.pool_size, sides)
+    membership.check_references(config.membership, config.data.pool_size - num_without, sides)
 
 
 def check_possible(run: RunDirectory) -> None:

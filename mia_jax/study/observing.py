@@ -105,6 +105,13 @@ def usable_models(run: RunDirectory, family: str, checkpoint: int) -> np.ndarray
     return summary.usable_models(member, run.num_classes, *own, population)
 
 
+def never_members(run: RunDirectory) -> np.ndarray:
+    """The pool's own records that config.membership.without keeps from all models: bool [N]."""
+    member = np.asarray(run.membership().member)[:, columns(run.config, "pool")]
+    asked = bool(run.config.membership.without)
+    return ~member.any(axis=0) if asked else np.zeros(member.shape[1], bool)
+
+
 def columns(config: Config, part: Part) -> slice:
     """The columns of the pool's signals that belong to a part; canaries come last."""
     size = config.data.pool_size

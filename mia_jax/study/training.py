@@ -15,7 +15,7 @@ from mia_jax.defences import Defended
 from mia_jax.parallel import model_mesh
 from mia_jax.progress import Reporter, Silent
 from mia_jax.run_directory import RunDirectory
-from mia_jax.study import privacy
+from mia_jax.study import privacy, without
 from mia_jax.study.attacking import check_references
 from mia_jax.study.environment import environment
 from mia_jax.training import Plan, Probe, hyper_of, plan, train_shadow_models
@@ -41,12 +41,16 @@ def prepare(config: Config, *, noise_multiplier: float | None = None) -> Prepare
     noise_multiplier: of DP-SGD, where it is known already; None: solved for. Raises `ConfigError` for a
     config that cannot give an answer.
     """
-    check_references(config)
+    left_out = without.rows_of(config)
+    check_references(config, 0 if left_out is None else left_out.size)
     dataset = data.load(config.data, config.canaries)
+    left_out = without.rows_of(config, dataset.facts["fingerprint"])
     families, built = models.build_families(config.families, dataset)
     probed = probes.of_families(config, built, dataset)
     roots = keys.roots(config.seed)
-    drawn = membership.draw(roots.membership, config.membership, config.data.pool_size, dataset.num_canaries)
+    drawn = membership.draw(
+        roots.membership, config.membership, config.data.pool_size, dataset.num_canaries, left_out
+    )
     for name, model in built.items():
         shapes = jax.eval_shape(model.init, jax.random.key(0), models.one_record(dataset))
         defences.check_parameters(config, name, shapes)

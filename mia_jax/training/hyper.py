@@ -20,13 +20,14 @@ NO_STRENGTHS: Mapping[str, Any] = MappingProxyType({})
 class Hyper(NamedTuple):
     """learning_rate: the schedule's peak. momentum: of "momentum". weight_decay: decoupled from the gradient.
 
-    strengths: of the defence, by name. Every array is float32 [K, …] over models, and without K inside
-    one model's training.
+    sam_radius: how far from the parameters the gradient is taken. strengths: of the defence, by name.
+    Every array is float32 [K, …] over models, and without K inside one model's training.
     """
 
     learning_rate: Array
     momentum: Array
     weight_decay: Array
+    sam_radius: Array
     strengths: dict[str, Array] = {}  # noqa: RUF012 (never written to)
 
 
@@ -39,18 +40,20 @@ def hyper_of(
         value = jnp.asarray(value, jnp.float32)
         return jnp.broadcast_to(value, (num_models, *value.shape))
 
-    values = (config.learning_rate, config.momentum, config.weight_decay)
+    values = (config.learning_rate, config.momentum, config.weight_decay, config.sam_radius)
     return Hyper(*map(each, values), strengths={name: each(value) for name, value in strengths.items()})
 
 
 def without_values(config: TrainingConfig) -> TrainingConfig:
-    """The config with what `Hyper` carries set to 1 (a weight decay of 0 stays 0): what is compiled.
+    """The config with what `Hyper` carries set to 1 (a decay or radius of 0 stays 0): what is compiled.
 
     Sweeps over these values are then one program.
     """
-    decays = float(config.weight_decay > 0)
+    decays, sharp = float(config.weight_decay > 0), float(config.sam_radius > 0)
     momentum = TrainingConfig().momentum
-    return dataclasses.replace(config, learning_rate=1.0, momentum=momentum, weight_decay=decays)
+    return dataclasses.replace(
+        config, learning_rate=1.0, momentum=momentum, weight_decay=decays, sam_radius=sharp
+    )
 
 
 def learning_rate_shape(config: TrainingConfig, steps_per_epoch: int) -> optax.Schedule:

@@ -18,6 +18,7 @@ from mia_jax.losses import Loss, cross_entropy
 from mia_jax.models.base import Model
 from mia_jax.training.batches import poisson, shuffled
 from mia_jax.training.hyper import Hyper, optimizer_of
+from mia_jax.training.sharpness import sharpness_aware
 from mia_jax.types import Array, Inputs, Key, Params, Records
 
 
@@ -146,7 +147,12 @@ def step(
 ) -> TrainState:
     """One optimizer step on the records at `positions` [B] of the model's list, of which `valid` [B] count."""
     batch = defended_batch(recipe, state.params, one, pool, number, positions, valid)
-    gradient = gradient_of(recipe, state.params, one, batch, number)
+    if recipe.config.sam_radius:
+        gradient = sharpness_aware(
+            lambda params: gradient_of(recipe, params, one, batch, number), state.params, one.hyper.sam_radius
+        )
+    else:
+        gradient = gradient_of(recipe, state.params, one, batch, number)
     optimizer = own_optimizer(recipe, one)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     seen = state.seen

@@ -110,6 +110,11 @@ def recipe_of(
     full = bool(np.asarray(membership.mask).all())
     size = membership.indices.shape[1]
     _check_batches(defence, size, training)
+    if defence.gradient is not None and training.sam_radius:
+        raise ValueError(
+            f"sam_radius is {training.sam_radius} beside {' and '.join(defence.names)}: a private gradient is "
+            "accounted for once a step, and SAM takes two; leave it at 0."
+        )
     return Recipe(model, without_values(training), size, sizes_vary=not full, defence=defence)
 
 
