@@ -10,6 +10,7 @@ commits/FAMILY/…       one record per finished segment: what has no record, do
 states/FAMILY/…        where an unfinished chunk of models goes on
 parameters/FAMILY/…    where asked for
 tradeoff/              what a trade-off summarised of this run
+dynamics/              what following its records measured; dynamics.html, arms/, records/, …: what that shows
 scores/FAMILY/ATTACK   Zarr arrays [K, T, N], and ATTACK.json: what made them
 results.json, results.csv, utility.csv, slices.csv, privacy.csv, audit.csv, vulnerability/, figures/, report.html
 """
@@ -46,9 +47,23 @@ REPORTS = (
 )
 """What a report writes."""
 
+DYNAMICS = (
+    "dynamics",
+    "dynamics.html",
+    "dynamics.json",
+    "dynamics_arms.csv",
+    "dynamics_curves.csv",
+    "dynamics_comparisons.csv",
+    "arms",
+    "records",
+    "early_warning",
+)
+"""What following a run's records through training keeps and writes."""
+
 # In the order of their removal: whatever stops it, what is left is still known for a run.
 OURS = (
     "tradeoff",
+    *DYNAMICS,
     "commits",
     "states",
     "parameters",

@@ -1,8 +1,10 @@
-"""The commands of a study: train, attack, report, all three together, and a trade-off of many studies."""
+"""The commands of a study: train, attack, report, all three together, and studies of many of them."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
+import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -143,6 +145,40 @@ def tradeoff() -> None:
         _print(tables.terminal(rows))
 
     start(main, tradeoff, config="tradeoff_digits.py")
+
+
+def dynamics() -> None:
+    """Follow every record through training: the FPR-TPR plane at each checkpoint, and what it shows.
+
+    config.dynamics says whose calls count and what is varied; every combination of its factors is a run
+    directory of its own below --workdir, and without factors --workdir is the run itself. What was stopped goes
+    on; with --workdir alone, the finished run there is followed. dynamics.html, figures, and tables of arms and
+    records are written to --workdir. --predict writes early_warning/ARM.json too: the records that the first
+    part of training foretells to be most exposed, for --config.membership.without of another run.
+    """
+    _config_flags()
+    flags.DEFINE_bool("predict", False, "Write down which records will be most exposed, from early training.")
+
+    def main() -> None:
+        from mia_jax import run_directory
+        from mia_jax.dynamics_study import foretelling, runner, tables, writing
+
+        tell, overwrite = _reporter(), flags.FLAGS.overwrite
+        with _locked() as workdir:
+            alone = (workdir / "config.json").exists() and not _config_given()
+            config = run_directory.existing(workdir).config if alone and not overwrite else _config()
+            rows = runner.dynamics(config, workdir, overwrite=overwrite, tell=tell)
+            tell.say(f"dynamics: {writing.write_dynamics(rows, workdir)}")
+            for path in foretelling.write(rows, workdir) if flags.FLAGS.predict else ():
+                tell.say(f"early warning: {path}")
+        _print(tables.terminal(rows))
+
+    start(main, dynamics, config="dynamics_digits.py")
+
+
+def _config_given() -> bool:
+    """Whether the command line names a config or a field of one."""
+    return any(re.match(r"--?config\b", word) for word in sys.argv[1:])
 
 
 def _config_flags() -> None:

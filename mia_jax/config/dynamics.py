@@ -29,7 +29,7 @@ class DynamicsConfig:
     is a run, and every family of it an arm.
     """
 
-    attack: AttackName = "lira_online"
+    attack: AttackName = "lira_online_global"
     fpr: Fraction = 0.0
     also_attacks: tuple[AttackName, ...] = ("loss",)
     also_fpr: tuple[Rate, ...] = (0.01, 0.1)

@@ -75,10 +75,18 @@ def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
 
 
 def to_config_dict(config: Config) -> ConfigDict:
-    """A locked `ConfigDict` of the same fields, for config files and flags."""
+    """A locked `ConfigDict` of the same fields, in their order, for config files and flags."""
+    return _in_order(to_mapping(config)).lock()
+
+
+def _in_order(values: Mapping[str, Any]) -> ConfigDict:
+    """Nested values as a `ConfigDict`, which left to itself would sort the names of families and factors."""
     from ml_collections import ConfigDict
 
-    return ConfigDict(to_mapping(config)).lock()
+    nested = {
+        name: _in_order(value) if isinstance(value, Mapping) else value for name, value in values.items()
+    }
+    return ConfigDict(nested, sort_keys=False)
 
 
 def digest(value: Any) -> str:

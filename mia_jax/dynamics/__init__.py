@@ -4,8 +4,14 @@ After Chen et al. 2025 (arXiv 2507.23291): of them are the plane and the names o
 a docstring says "our definition", the formula is ours.
 """
 
+from mia_jax.dynamics.bootstrap import Resampled as Resampled
+from mia_jax.dynamics.bootstrap import record_bootstrap as record_bootstrap
+from mia_jax.dynamics.calls import calls_at_fpr as calls_at_fpr
+from mia_jax.dynamics.calls import calls_at_zero as calls_at_zero
 from mia_jax.dynamics.cloud import clustering_index as clustering_index
 from mia_jax.dynamics.cloud import spatial_entropy as spatial_entropy
+from mia_jax.dynamics.depth import mean_depth as mean_depth
+from mia_jax.dynamics.depth import prediction_depth as prediction_depth
 from mia_jax.dynamics.determination import Agreement as Agreement
 from mia_jax.dynamics.determination import HalvesAgreement as HalvesAgreement
 from mia_jax.dynamics.determination import apart as apart
@@ -18,6 +24,11 @@ from mia_jax.dynamics.difficulty import RankCorrelation as RankCorrelation
 from mia_jax.dynamics.difficulty import epoch_learned as epoch_learned
 from mia_jax.dynamics.difficulty import out_accuracy as out_accuracy
 from mia_jax.dynamics.difficulty import rank_correlation as rank_correlation
+from mia_jax.dynamics.early_warning import Foretelling as Foretelling
+from mia_jax.dynamics.early_warning import Foretold as Foretold
+from mia_jax.dynamics.early_warning import combined_foretelling as combined_foretelling
+from mia_jax.dynamics.early_warning import foretell as foretell
+from mia_jax.dynamics.early_warning import foretelling as foretelling
 from mia_jax.dynamics.movement import Speed as Speed
 from mia_jax.dynamics.movement import center_displacement as center_displacement
 from mia_jax.dynamics.movement import center_of_mass as center_of_mass
@@ -36,3 +47,10 @@ from mia_jax.dynamics.transitions import Entry as Entry
 from mia_jax.dynamics.transitions import entry_into_highest as entry_into_highest
 from mia_jax.dynamics.transitions import states as states
 from mia_jax.dynamics.transitions import transition_matrix as transition_matrix
+from mia_jax.dynamics.uncertainty import CenterDifference as CenterDifference
+from mia_jax.dynamics.uncertainty import CenterInterval as CenterInterval
+from mia_jax.dynamics.uncertainty import Ends as Ends
+from mia_jax.dynamics.uncertainty import Estimate as Estimate
+from mia_jax.dynamics.uncertainty import center_interval as center_interval
+from mia_jax.dynamics.uncertainty import paired_difference as paired_difference
+from mia_jax.dynamics.uncertainty import unpaired_difference as unpaired_difference

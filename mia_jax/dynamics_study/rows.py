@@ -32,6 +32,19 @@ class Shown(NamedTuple):
     values: Any
 
 
+class Ends(NamedTuple):
+    """An arm's calls at its first and last checkpoint and where they are known, bool [K, N] each; member: bool
+    [K, N]; twin: int [K]. What comparing two arms takes.
+    """
+
+    first: np.ndarray
+    last: np.ndarray
+    known_first: np.ndarray
+    known_last: np.ndarray
+    member: np.ndarray
+    twin: np.ndarray
+
+
 class Arm(NamedTuple):
     """One family of one run, at all T checkpoints, for the N records of its pool.
 
@@ -47,8 +60,8 @@ class Arm(NamedTuple):
     curves: {name: float64 [T]}, NaN where undefined; what belongs to an interval stands at its end. Their
     names are those of CURVES. numbers: {name: Interval}, one a measure; their names are those of NUMBERS.
     transitions: float64 [T-1, S, S]. also: plain rows of other decisions, {"attack", "fpr", then numbers}.
-    foretold: the early warning, {"epoch", "share", "precision", "recall", "chance", ...} as Intervals or plain
-    values; empty where there is none.
+    foretold: the early warning, {"epoch", "share", "precision", "recall", "overlap", … and each with "_ceiling"
+    and "_chance"}; empty where there is none. ends: the calls it begins and ends with.
     """
 
     factors: Mapping[str, str]
@@ -67,6 +80,7 @@ class Arm(NamedTuple):
     transitions: np.ndarray
     also: Sequence[Mapping[str, Any]] = ()
     foretold: Mapping[str, Any] = {}
+    ends: Ends | None = None
 
     @property
     def name(self) -> str:
@@ -89,7 +103,10 @@ class Claim(NamedTuple):
 
 
 class DynamicsRows(NamedTuple):
-    """A whole study. shown: records by pool; pools without an entry show none. config, facts: plain values."""
+    """A whole study. shown: records by pool; pools without an entry show none. config, facts: plain values.
+
+    compared: rows of `comparing.comparisons`, arms that differ in one factor.
+    """
 
     title: str
     arms: tuple[Arm, ...]
@@ -99,6 +116,7 @@ class DynamicsRows(NamedTuple):
     facts: Mapping[str, Any]
     cuts: tuple[float, ...]
     confidence: float
+    compared: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def factors(self) -> dict[str, list[str]]:
@@ -157,8 +175,9 @@ NUMBERS: Mapping[str, Meaning] = {
     ),
     "path": Meaning("Path length", "", "the length of the center's way"),
     "speed": Meaning("Encoding speed", "per epoch", "mean over records and time"),
-    "speed_floor": Meaning("Speed by chance", "per epoch", "mean with membership permuted"),
-    "speed_excess": Meaning("Speed above chance", "per epoch", "their difference"),
+    "speed_floor": Meaning(
+        "Speed by chance", "per epoch", "mean with membership permuted; calls that tell much move less"
+    ),
     "peak_speed": Meaning("Peak speed", "per epoch", "the largest of the curve's values"),
     "signed_speed": Meaning("Signed speed", "per epoch", "mean growth of TPR - FPR"),
     "entropy_change": Meaning("Entropy change", "bits", "spatial entropy at the end less at first"),
@@ -172,6 +191,15 @@ NUMBERS: Mapping[str, Meaning] = {
     "early_ceiling": Meaning("Its ceiling", "", "the same at the end"),
     "early_ratio": Meaning("Recall / ceiling", "", "1: as good as at the end"),
     "early_precision": Meaning("Early precision", "", "between halves of the models"),
+    "top_overlap": Meaning(
+        "Early top list",
+        "",
+        "share of the most exposed that an early list as long has, between halves of the models",
+    ),
+    "top_ceiling": Meaning("Its ceiling", "", "the same with a list made at the end"),
+    "top_ratio": Meaning(
+        "Top list / ceiling", "", "both less what a list by lot has; 1: as good as at the end"
+    ),
     "rank_epoch_learned": Meaning(
         "ρ, epoch learned", "", "Spearman's with vulnerability, disjoint halves of the models"
     ),

@@ -2,6 +2,7 @@
 
 from mia_jax.models.base import Model as Model
 from mia_jax.models.base import count_parameters as count_parameters
+from mia_jax.models.cnn import cnn as cnn
 from mia_jax.models.families import build as build
 from mia_jax.models.families import build_families as build_families
 from mia_jax.models.families import match_parameters as match_parameters

@@ -27,6 +27,9 @@ class Model(NamedTuple):
         z = recorder.dense("head", x @ params["W"] + params["b"], {("W",): x}, bias=("b",))
         return z, recorder.taps
 
+    layers(params, x) -> tuple of [E_i]: what every hidden layer says of a record, from the first to the
+    penultimate, flat, in evaluation; the last is `embed`'s where that is the last hidden layer.
+
     Records must not influence one another (no batch normalisation). Any library's init/apply pair
     of this form is a Model as it stands.
     """
@@ -36,6 +39,7 @@ class Model(NamedTuple):
     embed: Callable[..., jax.Array] | None = None
     taps: Callable[..., Any] | None = None
     steps: Callable[..., jax.Array] | None = None
+    layers: Callable[..., tuple[jax.Array, ...]] | None = None
 
 
 def count_parameters(model: Model, x: Inputs) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from mia_jax.config import ConfigError, FamilyConfig
 from mia_jax.models.base import Model, count_parameters
+from mia_jax.models.cnn import cnn
 from mia_jax.models.mlp import mlp
 from mia_jax.models.rnn import recurrent
 from mia_jax.types import Dataset, Inputs, Ragged
@@ -21,7 +22,9 @@ TOLERANCE = 0.01
 
 def build(family: FamilyConfig, dataset: Dataset) -> Model:
     """The model that `family` names, for the records of `dataset`. Raises `ConfigError`."""
-    if family.kind != "mlp":
+    if family.kind == "cnn":
+        _check_images(dataset)
+    elif family.kind != "mlp":
         _check_steps(family, dataset)
     return _built(family, dataset.num_classes, dataset.vocabulary_size)
 
@@ -37,6 +40,10 @@ def _built(family: FamilyConfig, num_classes: int, vocabulary_size: int) -> Mode
             dropout=family.dropout,
             vocabulary_size=vocabulary_size,
             embedding=family.embedding,
+        )
+    if family.kind == "cnn":
+        return cnn(
+            num_classes=num_classes, hidden=family.hidden, layers=family.layers, dropout=family.dropout
         )
     return recurrent(
         family.kind,
@@ -98,6 +105,23 @@ def _check_steps(family: FamilyConfig, dataset: Dataset) -> None:
             f'a family of kind "{family.kind}" has steps {family.steps}, but records of this data are sequences '
             "already: leave steps at 0."
         )
+
+
+def _check_images(dataset: Dataset) -> None:
+    """Convolutional models need records with rows and columns."""
+    x = dataset.pool.x
+    if dataset.vocabulary_size:
+        found = "sequences of token ids"
+    elif isinstance(x, Ragged):
+        found = "sequences of different lengths"
+    elif x.ndim not in (3, 4):
+        found = f"arrays of shape {list(x.shape[1:])}"
+    else:
+        return
+    raise ConfigError(
+        f'a family of kind "cnn" needs records [H, W] or [H, W, channels] of features, but records of this data '
+        f'are {found}: choose data of images or another kind, such as "mlp".'
+    )
 
 
 def _matched(name: str, family: FamilyConfig, reference: FamilyConfig, dataset: Dataset) -> FamilyConfig:

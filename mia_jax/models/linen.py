@@ -14,11 +14,12 @@ from mia_jax.models.taps import Recorder, Tap
 from mia_jax.types import Array, Inputs, Key, Ragged
 
 
-def as_model(module: nn.Module, *, sequential: bool = False) -> Model:
+def as_model(module: nn.Module, *, sequential: bool = False, layered: bool = False) -> Model:
     """The `Model` of a module with `__call__(x, train)` -> [C] and `embed(x, train)` -> [E].
 
-    sequential: it has `every_step(x)` -> [L, C] too. Its weights belong to `nn.Dense`, `nn.Embed` or a
-    `TappedLayer`, each called once; any other use of them is not in its taps.
+    sequential: it has `every_step(x)` -> [L, C] too; layered: `every_layer(x)` -> tuple of [E_i]. Its weights
+    belong to `nn.Dense`, `nn.Embed`, `Affine` or a `TappedLayer`, each called once; any other use of them is
+    not in its taps.
     """
 
     def init(key: Key, x: Inputs) -> Any:
@@ -34,6 +35,9 @@ def as_model(module: nn.Module, *, sequential: bool = False) -> Model:
     def steps(params: Any, x: Inputs) -> jax.Array:
         return jnp.asarray(module.apply({"params": params}, x, method="every_step"))
 
+    def layers(params: Any, x: Inputs) -> tuple[jax.Array, ...]:
+        return tuple(map(jnp.asarray, module.apply({"params": params}, x, method="every_layer")))
+
     def taps(
         params: Any,
         x: Inputs,
@@ -47,7 +51,19 @@ def as_model(module: nn.Module, *, sequential: bool = False) -> Model:
             logits = apply(params, x, key=key, train=train)
         return logits, recorder.taps
 
-    return Model(init, apply, embed, taps, steps if sequential else None)
+    return Model(init, apply, embed, taps, steps if sequential else None, layers if layered else None)
+
+
+class Affine(nn.Module):
+    """A learned scale, first 1, and bias, first 0, for every channel of the last axis."""
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """[..., Ch] -> [..., Ch]."""
+        shape = (1,) * (x.ndim - 1) + (x.shape[-1],)
+        scale = self.param("scale", nn.initializers.ones, shape[-1:])
+        bias = self.param("bias", nn.initializers.zeros, shape[-1:])
+        return x * jnp.reshape(scale, shape) + jnp.reshape(bias, shape)
 
 
 @runtime_checkable
@@ -78,6 +94,8 @@ def _recording(recorder: Recorder) -> Callable[..., Any]:
         if isinstance(module, nn.Dense):
             bias = (*path, "bias") if module.use_bias else None
             return recorder.dense(name, out, {(*path, "kernel"): args[0]}, bias=bias)
+        if isinstance(module, Affine):
+            return recorder.scale(name, out, args[0], (*path, "scale"), (*path, "bias"))
         if isinstance(module, nn.Embed):
             # Flax broadcasts a table of one row, whatever the ids are.
             ids = args[0] if module.num_embeddings > 1 else jnp.zeros_like(args[0])

@@ -27,13 +27,18 @@ class _MLP(nn.Module):
         self.drop = nn.Dropout(self.dropout)
         self.head = nn.Dense(self.num_classes)
 
-    def embed(self, x: Inputs, train: bool) -> Array:
-        """The last hidden layer [hidden]."""
+    def every_layer(self, x: Inputs, train: bool = False) -> tuple[Array, ...]:
+        """Every hidden layer [hidden]."""
         steps, _ = self.reader(x)
-        out = jnp.reshape(steps, -1)
+        out, outputs = jnp.reshape(steps, -1), []
         for layer in self.dense:
             out = self.drop(nn.relu(layer(out)), deterministic=not train)
-        return out
+            outputs.append(out)
+        return tuple(outputs)
+
+    def embed(self, x: Inputs, train: bool) -> Array:
+        """The last hidden layer [hidden]."""
+        return self.every_layer(x, train)[-1]
 
     def __call__(self, x: Inputs, train: bool) -> Array:
         """Logits [C]."""
@@ -54,4 +59,4 @@ def mlp(
     A record of any shape is flattened; token ids (vocabulary_size > 0) are embedded first; padding
     of ragged records is zero. Dropout follows every hidden layer.
     """
-    return as_model(_MLP(hidden, layers, num_classes, dropout, vocabulary_size, embedding))
+    return as_model(_MLP(hidden, layers, num_classes, dropout, vocabulary_size, embedding), layered=True)

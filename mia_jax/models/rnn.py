@@ -204,20 +204,25 @@ class _Recurrent(nn.Module):
 
     def embed(self, x: Inputs, train: bool) -> Array:
         """The last layer's output at the last valid step [hidden]."""
-        return self._outputs(x, train)[1]
+        return self._outputs(x, train)[1][-1]
 
     def every_step(self, x: Inputs) -> Array:
         """Logits after every step [L, C]; those after a ragged record's last step repeat it."""
         return self.head(self._outputs(x, False)[0])
 
-    def _outputs(self, x: Inputs, train: bool) -> tuple[Array, Array]:
-        """The last layer's outputs at every step [L, hidden] and at the last valid one [hidden]."""
+    def every_layer(self, x: Inputs) -> tuple[Array, ...]:
+        """Every layer's output at the last valid step [hidden]."""
+        return self._outputs(x, False)[1]
+
+    def _outputs(self, x: Inputs, train: bool) -> tuple[Array, tuple[Array, ...]]:
+        """The last layer's outputs at every step [L, hidden], and every layer's at the last valid one [hidden]."""
         outputs, length = self.reader(x)
-        last = outputs[0]
+        lasts = []
         for layer in self.recurrent:
             outputs, last = layer(outputs, length)
             outputs, last = (self.drop(part, deterministic=not train) for part in (outputs, last))
-        return outputs, last
+            lasts.append(last)
+        return outputs, tuple(lasts)
 
     def __call__(self, x: Inputs, train: bool) -> Array:
         """Logits [C]."""
@@ -243,4 +248,4 @@ def recurrent(
     every step; after a ragged record's end the last valid one repeats.
     """
     module = _Recurrent(cell, hidden, layers, num_classes, dropout, vocabulary_size, embedding, steps)
-    return as_model(module, sequential=True)
+    return as_model(module, sequential=True, layered=True)

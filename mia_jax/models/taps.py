@@ -56,10 +56,29 @@ class Lookup:
         return (self.table,)
 
 
-Tap = Dense | Lookup
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """A scale and a bias for every channel, z = a * s + b, of one record or, with a leading axis, of B.
+
+    entered: a, of z's shape. scale, bias: the paths of s and b [Ch]. shape: z's own, [Ch] or [..., Ch].
+    """
+
+    entered: Array
+    scale: Path
+    bias: Path
+    shape: tuple[int, ...]
+
+    @property
+    def leaves(self) -> tuple[Path, ...]:
+        """The parameters whose gradients this tap gives."""
+        return (self.scale, self.bias)
+
+
+Tap = Dense | Lookup | Scale
 
 jax.tree_util.register_dataclass(Dense, ["inputs"], ["kernels", "shape", "bias", "bias_start"])
 jax.tree_util.register_dataclass(Lookup, ["ids"], ["table", "shape"])
+jax.tree_util.register_dataclass(Scale, ["entered"], ["scale", "bias", "shape"])
 
 
 class Recorder:
@@ -91,6 +110,10 @@ class Recorder:
     def lookup(self, name: str, z: Array, table: Path, ids: Array) -> Array:
         """Note z = table[ids], and return it shifted."""
         return self._add(name, z, Lookup(ids, table, z.shape))
+
+    def scale(self, name: str, z: Array, a: Array, scale: Path, bias: Path) -> Array:
+        """Note z = a * scale + bias along the last axis, and return it shifted."""
+        return self._add(name, z, Scale(jnp.asarray(a, z.dtype), scale, bias, z.shape))
 
     def shift(self, name: str, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
         """The shift of a pre-activation that is only made inside a loop; zeros where none is given.

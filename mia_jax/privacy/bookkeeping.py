@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from mia_jax.losses import Loss
 from mia_jax.models.base import Model
-from mia_jax.models.taps import Dense, Lookup, Path, Tap
+from mia_jax.models.taps import Dense, Lookup, Path, Scale, Tap
 from mia_jax.types import Array, Inputs, Key, Params
 
 CANCELLATION = 1 / 256
@@ -87,6 +87,9 @@ def _squares(tap: Tap, slope: Array, leaves: dict[Path, Array]) -> list[Array]:
     slope = _with_steps(slope)
     if isinstance(tap, Lookup):
         return [_table_square(_rows(tap, leaves), slope)]
+    if isinstance(tap, Scale):
+        of_scale, of_bias = jnp.sum(_with_steps(tap.entered) * slope, 1), jnp.sum(slope, 1)
+        return [jnp.sum(of_scale**2, -1), jnp.sum(of_bias**2, -1)]
     entered = _entered(tap, leaves)
     squares = [_kernel_square(entered, slope)]
     if tap.bias is not None and not _is_whole(tap, leaves):
@@ -128,6 +131,9 @@ def _sums(tap: Tap, slope: Array, used: Array, leaves: dict[Path, Array]) -> dic
         table = leaves[tap.table]
         rows = _rows(tap, leaves)
         return {tap.table: jnp.zeros_like(table).at[rows].add(slope, mode="drop")}
+    if isinstance(tap, Scale):
+        entered = _where(used, _with_steps(tap.entered))
+        return {tap.scale: jnp.sum(entered * slope, (0, 1)), tap.bias: jnp.sum(slope, (0, 1))}
     entered = _where(used, _entered(tap, leaves))
     joint = _exact("bli,blo->io", entered, slope)
     sums, first = {}, 0

@@ -104,6 +104,52 @@ def test_sequences_are_not_cut_again(dataset):
     build(FamilyConfig(kind="lstm"), dataset)
 
 
+@pytest.mark.parametrize(
+    ("dataset", "found"),
+    [
+        (VECTORS, r"arrays of shape \[20\]"),
+        (TOKENS, "sequences of token ids"),
+        (RAGGED, "sequences of different lengths"),
+        (dataset_of(np.zeros((2, 4, 4, 4, 1), np.float32)), r"arrays of shape \[4, 4, 4, 1\]"),
+    ],
+    ids=["vectors", "tokens", "ragged", "volumes"],
+)
+def test_convolutions_need_images(dataset, found):
+    with pytest.raises(
+        ConfigError, match=f'"cnn" needs records .H, W. or .H, W, channels.*{found}: choose data'
+    ):
+        build(FamilyConfig(kind="cnn"), dataset)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3)])
+def test_a_cnn_is_built_for_images_and_is_the_same_model_again(shape):
+    dataset = dataset_of(np.zeros((2, *shape), np.float32))
+    family = FamilyConfig(kind="cnn", hidden=5, layers=3, dropout=0.5)
+    model = build(family, dataset)
+    assert build(FamilyConfig(kind="cnn", hidden=5, layers=3, dropout=0.5), dataset) is model
+    convolutions = 9 * (shape[2] if len(shape) == 3 else 1) * 5 + 9 * 5 * 5 + 9 * 5 * 10
+    norms, head = 2 * (5 + 5 + 10), 2 * 2 * 10 * 10 + 10
+    assert count_parameters(model, one_record(dataset)) == convolutions + norms + head
+
+
+@pytest.mark.parametrize(("first", "second"), [("cnn", "mlp"), ("mlp", "cnn"), ("cnn", "lstm")])
+def test_a_cnn_is_matched_in_size_like_any_other(first, second):
+    families = {
+        "first": FamilyConfig(kind=first, match="second", layers=2, hidden=1),
+        "second": FamilyConfig(kind=second, hidden=61, layers=2),
+    }
+    counts = sizes(build_families(families, IMAGES)[1], IMAGES)
+    assert abs(counts["first"] - counts["second"]) <= 0.01 * counts["second"]
+
+
+def test_a_cnn_has_more_parameters_the_wider_it_is():
+    counts = [
+        count_parameters(build(FamilyConfig(kind="cnn", hidden=width, layers=4), IMAGES), one_record(IMAGES))
+        for width in range(1, 13)
+    ]
+    assert all(np.diff(counts) > 0)
+
+
 def test_one_record_is_the_first_of_the_pool():
     record = one_record(RAGGED)
     assert isinstance(record, Ragged)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mia_jax.models import mlp, recurrent
+from mia_jax.models import cnn, mlp, recurrent
 from mia_jax.models.attack_networks import membership_mlp
 from mia_jax.models.linen import as_model
 from mia_jax.models.taps import Recorder
@@ -16,6 +16,7 @@ MODELS = {
     "mlp": (mlp(num_classes=3, hidden=4, layers=2, dropout=0.5), X),
     "attack": (membership_mlp(), X.reshape(-1)),
     "gru": (recurrent("gru", num_classes=3, hidden=4, layers=2, dropout=0.5), X),
+    "cnn": (cnn(num_classes=3, hidden=4, layers=3, dropout=0.5), X),
     "lstm": (recurrent("lstm", num_classes=3, hidden=4, dropout=0.5, steps=4), X),
 }
 
@@ -40,6 +41,31 @@ def test_a_shift_moves_its_own_pre_activation(random_params):
     shifts["head"] = jnp.asarray([1.0, -2.0, 0.5])
     moved, _ = model.taps(params, x, shifts)
     np.testing.assert_allclose(moved - model.apply(params, x), shifts["head"], rtol=1e-5, atol=1e-6)
+
+
+def test_a_shift_after_a_scale_is_a_bias_of_its_own_for_every_pixel(random_params):
+    model, x = MODELS["cnn"]
+    params = random_params(model, x)
+    _, taps = model.taps(params, x, None)
+    shifts = {name: jnp.zeros(tap.shape) for name, tap in taps.items()}
+    added = np.asarray([1.0, -2.0, 0.5, 3.0], np.float32)
+    shifts["norm_0"] = jnp.broadcast_to(added[None], (5 * 3, 4))
+    moved = {**params, "norm_0": {**params["norm_0"], "bias": params["norm_0"]["bias"] + added}}
+    logits, _ = model.taps(params, x, shifts)
+    np.testing.assert_allclose(logits, model.apply(moved, x), rtol=1e-5, atol=1e-5)
+    assert np.abs(logits - model.apply(params, x)).max() > 0.01
+
+
+def test_a_scale_is_noted_with_what_it_multiplies():
+    recorder = Recorder({"a": np.asarray([[1.0, 2.0]], np.float32)})
+    z, entered = jnp.ones((1, 2)), jnp.asarray([[3.0, 4.0]])
+    shifted = recorder.scale("a", z, entered, ("s",), ("b",))
+    np.testing.assert_array_equal(shifted, [[2.0, 3.0]])
+    tap = recorder.taps["a"]
+    assert (tap.leaves, tap.shape) == ((("s",), ("b",)), (1, 2))
+    np.testing.assert_array_equal(tap.entered, entered)
+    with pytest.raises(ValueError, match="'a' is noted twice"):
+        recorder.scale("a", z, entered, ("s",), ("b",))
 
 
 def test_a_name_is_noted_once():

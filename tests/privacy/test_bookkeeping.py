@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from mia_jax.losses import cross_entropy
-from mia_jax.models import Model, mlp, recurrent
+from mia_jax.models import Model, cnn, mlp, recurrent
 from mia_jax.models.taps import Recorder
 from mia_jax.privacy import bookkeeping
 from mia_jax.privacy.clipping import clipped_gradient_sum
 from mia_jax.types import Ragged
 
 BATCH, STEPS, FEATURES, WORDS, CLASSES = 6, 5, 3, 7, 3
-KINDS = ("mlp", "rnn", "lstm", "gru")
+KINDS = ("mlp", "rnn", "lstm", "gru", "cnn")
 INPUTS = ("vector", "image", "tokens", "ragged_features", "ragged_tokens")
-QUICK = {"mlp": "vector", "rnn": "tokens", "lstm": "image", "gru": "ragged_tokens"}
+QUICK = {"mlp": "vector", "rnn": "tokens", "lstm": "image", "gru": "ragged_tokens", "cnn": "image"}
 CASES = [
     pytest.param(
         kind, inputs, layers, marks=[] if inputs == QUICK[kind] and layers == 1 else [pytest.mark.slow]
@@ -23,6 +23,7 @@ CASES = [
     for kind in KINDS
     for inputs in INPUTS
     for layers in (1, 2)
+    if kind != "cnn" or inputs == "image"
 ]
 
 
@@ -42,6 +43,8 @@ def inputs_of(kind):
 
 def model_of(kind, inputs, hidden=4, layers=1, dropout=0.0):
     options = {"num_classes": CLASSES, "hidden": hidden, "layers": layers, "dropout": dropout}
+    if kind == "cnn":
+        return cnn(**options)
     options["vocabulary_size"] = WORDS if "tokens" in inputs else 0
     if kind == "mlp":
         return mlp(**options)
@@ -52,8 +55,8 @@ def record(x, n):
     return jax.tree.map(lambda leaf: leaf[n], x)
 
 
-def one_by_one(model, params, x, y, clip_norm, keys=None):
-    """Norms and the clipped sum in NumPy, float64, from one record's gradient at a time."""
+def gradients_of(model, params, x, y, keys=None):
+    """One record's gradient at a time, as NumPy leaves in float64."""
 
     @jax.jit
     def gradient(x, y, key):
@@ -61,14 +64,23 @@ def one_by_one(model, params, x, y, clip_norm, keys=None):
             lambda params: cross_entropy(model.apply(params, x, key=key, train=key is not None), y)
         )(params)
 
+    alone = [gradient(record(x, n), y[n], None if keys is None else keys[n]) for n in range(len(y))]
+    return [[np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(one)] for one in alone]
+
+
+def clipped_loop(gradients, clip_norm):
+    """The sum of the gradients, each clipped, and their norms."""
     norms, total = [], None
-    for n in range(len(y)):
-        leaves = jax.tree.leaves(gradient(record(x, n), y[n], None if keys is None else keys[n]))
-        leaves = [np.asarray(leaf, np.float64) for leaf in leaves]
+    for leaves in gradients:
         norms.append(np.sqrt(sum((leaf**2).sum() for leaf in leaves)))
         parts = [leaf * min(1.0, clip_norm / norms[-1]) for leaf in leaves]
         total = parts if total is None else [a + b for a, b in zip(total, parts, strict=True)]
     return total, np.asarray(norms)
+
+
+def one_by_one(model, params, x, y, clip_norm, keys=None):
+    """Norms and the clipped sum in NumPy, float64, from one record's gradient at a time."""
+    return clipped_loop(gradients_of(model, params, x, y, keys), clip_norm)
 
 
 def assert_close(got, expected):
@@ -78,12 +90,13 @@ def assert_close(got, expected):
 
 @pytest.mark.parametrize(("kind", "inputs", "layers"), CASES)
 def test_both_methods_are_the_loop_over_records(random_params, kind, inputs, layers):
-    # A width of 16 takes the way over Gram matrices in the recurrent layers, 2 the direct one.
+    # A width of 16 takes the way over Gram matrices in recurrent layers and a second convolution, 2 the direct one.
     hidden = 16 if inputs in INPUTS[1::2] else 2
     model, x, y = model_of(kind, inputs, hidden, layers), inputs_of(inputs), np.arange(BATCH) % CLASSES
     params = random_params(model, record(x, 0))
-    clip_norm = float(np.median(one_by_one(model, params, x, y, 1.0)[1]))
-    expected, norms = one_by_one(model, params, x, y, clip_norm)
+    gradients = gradients_of(model, params, x, y)
+    clip_norm = float(np.median(clipped_loop(gradients, 1.0)[1]))
+    expected, norms = clipped_loop(gradients, clip_norm)
     assert (norms < clip_norm).any()
     assert (norms > clip_norm).any()
     for method in ("vmap", "bookkeeping"):
@@ -96,12 +109,66 @@ def test_both_methods_are_the_loop_over_records(random_params, kind, inputs, lay
         assert_close(got[0], expected)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "gru"])
+@pytest.mark.parametrize(("hidden", "layers"), [pytest.param(2, 3, marks=pytest.mark.slow), (16, 2)])
+def test_a_cnn_is_clipped_below_at_and_above_its_norms(random_params, hidden, layers):
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(BATCH, 9, 8, 2)).astype(np.float32), np.arange(BATCH) % CLASSES
+    model = model_of("cnn", "image", hidden, layers)
+    params = random_params(model, x[0])
+    mask = np.ones(BATCH, bool)
+    clipped = jax.jit(
+        lambda clip_norm: clipped_gradient_sum(
+            model, params, x, y, mask, clip_norm, method="bookkeeping", microbatch=3
+        )
+    )
+    gradients = gradients_of(model, params, x, y)
+    _, norms = clipped_loop(gradients, 1.0)
+    for clip_norm in (2.0 * norms.max(), norms[2], 0.1 * norms.min()):
+        got, (expected, _) = clipped(clip_norm), clipped_loop(gradients, clip_norm)
+        np.testing.assert_allclose(got[1], norms, rtol=1e-5)
+        assert_close(got[0], expected)
+
+
+@pytest.mark.parametrize("shape", [(4,), (5, 4), (2, 3, 4)])
+def test_a_scale_gives_the_sums_over_the_steps_it_serves(shape):
+    rng = np.random.default_rng(5)
+    a, g = (rng.normal(size=(3, *shape)).astype(np.float32) for _ in range(2))
+
+    def taps(params, x, shifts, *, key=None, train=False):
+        recorder = Recorder(shifts)
+        wide = (1,) * (x.ndim - 1) + (-1,)
+        z = x * params["s"].reshape(wide) + params["b"].reshape(wide)
+        return recorder.scale("z", z, x, ("s",), ("b",)), recorder.taps
+
+    model = Model(lambda key, x: None, lambda params, x: None, taps=taps)
+    params = {"s": jnp.ones(4), "b": jnp.zeros(4)}
+    written = bookkeeping.book(model, params, a, g, None, lambda z, g: jnp.sum(z * g))
+    of_scale, of_bias = (values.reshape(3, -1, 4).sum(1, dtype=np.float64) for values in (a * g, g))
+    squares = (of_scale**2).sum(1) + (of_bias**2).sum(1)
+    np.testing.assert_allclose(bookkeeping.squared_norms(params, written), squares, rtol=1e-5)
+    weights, used = np.asarray([0.5, 2.0, 1.0], np.float32), np.asarray([True, True, False])
+    total = bookkeeping.weighted_sum(params, written, weights, used)
+    expected = {"b": weights[:2] @ of_bias[:2], "s": weights[:2] @ of_scale[:2]}
+    assert_close(total, jax.tree.leaves(expected))
+
+
+def test_a_record_that_is_not_used_brings_no_nan_into_a_cnn(random_params):
+    rng = np.random.default_rng(6)
+    x, y = rng.normal(size=(BATCH, 6, 6)).astype(np.float32), np.arange(BATCH) % CLASSES
+    model = model_of("cnn", "image")
+    params, mask = random_params(model, x[0]), np.arange(BATCH) > 0
+    total = jax.jit(lambda x: clipped_gradient_sum(model, params, x, y, mask, 1.0, method="bookkeeping")[0])
+    broken = np.where(mask[:, None, None], x, np.float32(np.nan))
+    assert_close(total(broken), jax.tree.leaves(total(x)))
+
+
+@pytest.mark.parametrize("kind", ["mlp", "gru", "cnn"])
 def test_dropout_draws_are_those_of_apply(random_params, kind):
     model, x, y = model_of(kind, "image", layers=2, dropout=0.4), inputs_of("image"), np.arange(BATCH) % 3
     params, keys = random_params(model, x[0]), jax.random.split(jax.random.key(2), BATCH)
     expected, norms = one_by_one(model, params, x, y, 2.0, keys)
-    got = clipped_gradient_sum(model, params, x, y, np.ones(BATCH, bool), 2.0, keys=keys)
+    mask = np.ones(BATCH, bool)
+    got = jax.jit(lambda keys: clipped_gradient_sum(model, params, x, y, mask, 2.0, keys=keys))(keys)
     np.testing.assert_allclose(got[1], norms, rtol=1e-5)
     assert_close(got[0], expected)
 

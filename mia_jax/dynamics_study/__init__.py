@@ -1,0 +1,1 @@
+"""A study of dynamics: runs along factors, every record followed through training, and what it shows."""

@@ -1,0 +1,150 @@
+"""What a study says of the paper's four claims, by rules that were set before any study was run.
+
+Chen et al. 2025 (arXiv 2507.23291), abstract. Their words are theirs; the rules are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from mia_jax.dynamics_study.rows import FAMILY, Arm, Claim
+from mia_jax.multiple_testing import holm
+
+Verdict = Literal["supported", "not supported", "undecided"]
+
+LARGELY = 0.5
+"""Of what a list at the end finds beyond chance, the share from which on an early one finds it largely."""
+
+
+def claims(
+    arms: Sequence[Arm], compared: Sequence[Mapping[str, Any]], confidence: float
+) -> tuple[Claim, ...]:
+    """The four claims. compared: rows of `comparing.comparisons`; without any, factors have no verdict."""
+    found = [_tracked(arms)]
+    if compared:
+        found.append(_factors(arms, compared, 1.0 - confidence))
+    return (*found, _difficulty(arms), _early(arms))
+
+
+def _tracked(arms: Sequence[Arm]) -> Claim:
+    """How fast and how severely records become vulnerable can be seen on the plane."""
+    moved = [arm.numbers["displacement"].low > 0 for arm in arms]
+    low, high = _range([arm.numbers["displacement"].value for arm in arms])
+    exposed = _range([arm.numbers["vulnerability"].value for arm in arms])
+    return Claim(
+        1,
+        "Followed on the FPR-TPR plane through training, records show how fast and how severely they become vulnerable.",
+        _all_or_none(moved, [not one for one in moved]),
+        (
+            f"Rule: the center of the cloud is displaced, its interval above 0, in every arm: so in {_of(moved)}.",
+            f"Displacement {low:.3f} to {high:.3f}, mean vulnerability at the end {exposed[0]:.3f} to {exposed[1]:.3f}.",
+        ),
+    )
+
+
+def _factors(arms: Sequence[Arm], compared: Sequence[Mapping[str, Any]], alpha: float) -> Claim:
+    """Dataset, architecture and optimizer change rate and severity."""
+    rows = [row for row in compared if row["measure"] == "displacement"]
+    significant = holm([row["p"] for row in rows]) <= alpha
+    evidence = [
+        f"Rule: for each factor, more than half of its comparisons of displacement differ from 0 (Holm over all {len(rows)})."
+    ]
+    verdicts: list[Verdict] = []
+    for factor in dict.fromkeys(row["factor"] for row in rows):
+        own = [bool(sure) for row, sure in zip(rows, significant, strict=True) if row["factor"] == factor]
+        verdicts.append("supported" if np.mean(own) > 0.5 else "undecided" if any(own) else "not supported")
+        evidence.append(
+            f"{_named(factor)}: {verdicts[-1]}, {_of(own)} differ; mean displacement {_levels(arms, factor)}."
+        )
+    overall = verdicts[0] if len(set(verdicts)) == 1 else "undecided"
+    return Claim(
+        2, "Dataset, architecture and optimizer change that rate and severity.", overall, tuple(evidence)
+    )
+
+
+def _difficulty(arms: Sequence[Arm]) -> Claim:
+    """Hard records are the vulnerable ones."""
+    names = ("epoch_learned", "out_error", "prediction_depth")
+    evidence = [
+        "Rule: Spearman's correlation with vulnerability, from disjoint halves of the models, is above 0 with its interval "
+        "in every arm, for the epoch learned and for the error of models without the record."
+    ]
+    above, below = [], []
+    for name in names:
+        found = [arm.numbers[f"rank_{name}"] for arm in arms if f"rank_{name}" in arm.numbers]
+        found = [rank for rank in found if np.isfinite(rank.value)]
+        if not found:
+            continue
+        sure = [rank.low > 0 for rank in found]
+        low, high = _range([rank.value for rank in found])
+        evidence.append(f"{name.replace('_', ' ')}: ρ from {low:.2f} to {high:.2f}, above 0 in {_of(sure)}.")
+        if name != "prediction_depth":
+            above += sure
+            below += [rank.high <= 0 for rank in found]
+    return Claim(
+        3,
+        "A record's difficulty correlates robustly with its vulnerability.",
+        _all_or_none(above, below),
+        tuple(evidence),
+    )
+
+
+def _early(arms: Sequence[Arm]) -> Claim:
+    """The exposed are largely determined early."""
+    found = [arm.numbers["top_ratio"] for arm in arms if np.isfinite(arm.numbers["top_ratio"].value)]
+    recalls = [
+        arm.numbers["early_ratio"].value for arm in arms if np.isfinite(arm.numbers["early_ratio"].value)
+    ]
+    sure = [ratio.low > LARGELY for ratio in found]
+    evidence = [
+        "Rule: of what a list of the most exposed finds at the end beyond chance, by other models, one made early finds "
+        f"more than {LARGELY:.0%}, with its interval, in every arm: so in {_of(sure)}."
+    ]
+    if found:
+        low, high = _range([ratio.value for ratio in found])
+        evidence.append(f"That share is {low:.2f} to {high:.2f}.")
+    if recalls:
+        low, high = _range(recalls)
+        evidence.append(
+            f"Of the finally high, what is high already over its ceiling: {low:.2f} to {high:.2f}; near 1 also where almost "
+            "all records are high."
+        )
+    return Claim(
+        4,
+        "Which records are highly vulnerable at the end is largely determined early in training.",
+        _all_or_none(sure, [ratio.high < LARGELY for ratio in found]),
+        tuple(evidence),
+    )
+
+
+def _all_or_none(holds: Sequence[bool], fails: Sequence[bool]) -> Verdict:
+    """Supported where it holds everywhere, not supported where it surely fails everywhere."""
+    if holds and all(holds):
+        return "supported"
+    return "not supported" if fails and all(fails) else "undecided"
+
+
+def _levels(arms: Sequence[Arm], factor: str) -> str:
+    """The mean displacement of every level of a factor."""
+    found: dict[str, list[float]] = {}
+    for arm in arms:
+        found.setdefault(arm.factors[factor], []).append(arm.numbers["displacement"].value)
+    return ", ".join(f"{level} {np.mean(values):.3f}" for level, values in found.items())
+
+
+def _named(factor: str) -> str:
+    """A factor as a sentence begins with it."""
+    return "Family" if factor == FAMILY else factor.replace("_", " ").capitalize()
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    """The smallest and the largest."""
+    return min(values), max(values)
+
+
+def _of(marks: Sequence[bool]) -> str:
+    """How many of how many."""
+    return f"{sum(marks)} of {len(marks)}"
