@@ -3,8 +3,9 @@
     python3 scripts/bootstrap.py run  [flags of scripts/run.py]   the main job
     python3 scripts/bootstrap.py test [--slow]                    linter, types and tests
 
-`train`, `attack`, `report`, `tradeoff`, `dynamics` and `account` run the other scripts. Versions are those of constraints.txt. The
-environment is made once and renewed when pyproject.toml, constraints.txt or the Python changes.
+`train`, `attack`, `report`, `tradeoff`, `dynamics` and `account` run the other scripts. Versions are those of
+constraints.txt. The environment is made once and renewed when pyproject.toml, constraints.txt or the Python
+changes.
 """
 
 from __future__ import annotations

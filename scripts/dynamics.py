@@ -1,4 +1,4 @@
-"""Records followed through training: scripts/dynamics.py --config=configs/dynamics_digits.py --workdir=runs/dynamics."""
+"""Records followed through training: scripts/dynamics.py --config=configs/dynamics_digits.py --workdir=runs/dyn."""
 
 from mia_jax import cli
 

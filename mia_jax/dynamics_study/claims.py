@@ -36,11 +36,13 @@ def _tracked(arms: Sequence[Arm]) -> Claim:
     exposed = _range([arm.numbers["vulnerability"].value for arm in arms])
     return Claim(
         1,
-        "Followed on the FPR-TPR plane through training, records show how fast and how severely they become vulnerable.",
+        "Followed on the FPR-TPR plane through training, records show how fast and how severely they become "
+        "vulnerable.",
         _all_or_none(moved, [not one for one in moved]),
         (
             f"Rule: the center of the cloud is displaced, its interval above 0, in every arm: so in {_of(moved)}.",
-            f"Displacement {low:.3f} to {high:.3f}, mean vulnerability at the end {exposed[0]:.3f} to {exposed[1]:.3f}.",
+            f"Displacement {low:.3f} to {high:.3f}, mean vulnerability at the end {exposed[0]:.3f} to "
+            f"{exposed[1]:.3f}.",
         ),
     )
 
@@ -50,7 +52,8 @@ def _factors(arms: Sequence[Arm], compared: Sequence[Mapping[str, Any]], alpha: 
     rows = [row for row in compared if row["measure"] == "displacement"]
     significant = holm([row["p"] for row in rows]) <= alpha
     evidence = [
-        f"Rule: for each factor, more than half of its comparisons of displacement differ from 0 (Holm over all {len(rows)})."
+        f"Rule: for each factor, more than half of its comparisons of displacement differ from 0 (Holm over all "
+        f"{len(rows)})."
     ]
     verdicts: list[Verdict] = []
     for factor in dict.fromkeys(row["factor"] for row in rows):
@@ -69,8 +72,8 @@ def _difficulty(arms: Sequence[Arm]) -> Claim:
     """Hard records are the vulnerable ones."""
     names = ("epoch_learned", "out_error", "prediction_depth")
     evidence = [
-        "Rule: Spearman's correlation with vulnerability, from disjoint halves of the models, is above 0 with its interval "
-        "in every arm, for the epoch learned and for the error of models without the record."
+        "Rule: Spearman's correlation with vulnerability, from disjoint halves of the models, is above 0 with its "
+        "interval in every arm, for the epoch learned and for the error of models without the record."
     ]
     above, below = [], []
     for name in names:
@@ -100,8 +103,8 @@ def _early(arms: Sequence[Arm]) -> Claim:
     ]
     sure = [ratio.low > LARGELY for ratio in found]
     evidence = [
-        "Rule: of what a list of the most exposed finds at the end beyond chance, by other models, one made early finds "
-        f"more than {LARGELY:.0%}, with its interval, in every arm: so in {_of(sure)}."
+        "Rule: of what a list of the most exposed finds at the end beyond chance, by other models, one made early "
+        f"finds more than {LARGELY:.0%}, with its interval, in every arm: so in {_of(sure)}."
     ]
     if found:
         low, high = _range([ratio.value for ratio in found])
@@ -109,8 +112,8 @@ def _early(arms: Sequence[Arm]) -> Claim:
     if recalls:
         low, high = _range(recalls)
         evidence.append(
-            f"Of the finally high, what is high already over its ceiling: {low:.2f} to {high:.2f}; near 1 also where almost "
-            "all records are high."
+            f"Of the finally high, what is high already over its ceiling: {low:.2f} to {high:.2f}; near 1 also where "
+            "almost all records are high."
         )
     return Claim(
         4,
