@@ -33,7 +33,11 @@ def get_config() -> ConfigDict:
             families={"cnn2": FamilyConfig(kind="cnn", hidden=8, layers=2)},
             training=TrainingConfig(epochs=40, batch_size=32, optimizer="momentum", learning_rate=0.05),
             recording=RecordingConfig(epochs=(0, 1, 2, 3, 4, 6, 8, 12, 16, 20, 26, 32, 40), logits="none"),
-            dynamics=DynamicsConfig(attack="lira_online", also_attacks=("lira_online_global", "loss"), show=0),
-            scales={"full": {"data": {"pool_size": 4000, "image_size": 0}, "membership": {"train_size": 2000}}},
+            dynamics=DynamicsConfig(
+                attack="lira_online", also_attacks=("lira_online_global", "loss"), show=0
+            ),
+            scales={
+                "full": {"data": {"pool_size": 4000, "image_size": 0}, "membership": {"train_size": 2000}}
+            },
         )
     )

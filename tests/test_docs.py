@@ -80,3 +80,22 @@ def test_defences_page_names_fields_and_files_that_exist():
     values = to_mapping(Config())
     for section, field in re.findall(r"--config\.(\w+)\.(\w+)", page):
         assert field in values[section]
+
+
+def test_dynamics_page_runs_and_its_probe_world_is_found():
+    names = {}
+    exec(compile(python_blocks("docs/dynamics.md"), "dynamics.md", "exec"), names)
+    fpr, tpr = names["fpr"], names["tpr"]
+    np.testing.assert_array_equal((fpr[-1], tpr[-1]), (np.zeros(200), np.ones(200)))
+    assert (np.abs(fpr[0] - 0.5) < 6 * names["errors"][0][0]).all()
+    assert names["speed"].shape == (2, 200)
+    assert set(names["config"].dynamics.factors["optimizer"]) == {"sgd", "sam"}
+
+
+def test_dynamics_page_names_fields_and_files_that_exist():
+    page = (ROOT / "docs" / "dynamics.md").read_text()
+    for path in re.findall(r"(?:scripts|configs|mia_jax)/[\w/]+\.\w+", page):
+        assert (ROOT / path).exists(), path
+    values = to_mapping(Config())
+    for section, field in re.findall(r"config\.(dynamics|membership|training|data)\.(\w+)", page):
+        assert field in values[section], (section, field)

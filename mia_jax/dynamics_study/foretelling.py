@@ -20,10 +20,11 @@ FOLDER = "early_warning"
 
 
 def write(rows: DynamicsRows, directory: Path) -> list[Path]:
-    """Write early_warning/ARM.json for every arm, and give the paths.
+    """Write early_warning/ARM.json and ARM_by_lot.json for every arm, and give the paths of the first.
 
-    Each names the records that were most vulnerable at the early checkpoint by all models, the most exposed
-    first, with what such lists are worth: as measured on models that had no part in them.
+    ARM.json names the records that were most vulnerable at the early checkpoint by all models, the most
+    exposed first, with what such lists are worth: as measured on models that had no part in them.
+    ARM_by_lot.json names as many drawn at random, for comparison.
     """
     (directory / FOLDER).mkdir(exist_ok=True)
     names, paths = file_names(rows), []
@@ -38,6 +39,10 @@ def write(rows: DynamicsRows, directory: Path) -> list[Path]:
         }
         atomic.write_text(path, without.to_text(listed, arm.pool, facts))
         paths.append(path)
+        known = np.flatnonzero(~np.isnan(_early_v(arm, rows.config)))
+        by_lot = np.random.default_rng(rows.config["seed"]).permutation(known)[: listed.size]
+        lot = without.to_text(np.sort(by_lot), arm.pool, {"arm": arm.name, "who": "drawn by lot"})
+        atomic.write_text(path.with_name(f"{path.stem}_by_lot.json"), lot)
     return paths
 
 

@@ -16,40 +16,56 @@ GROUPS = ("difficulty", "curves", "numbers")
 
 
 def read_arm(run: RunDirectory, family: str, signature: str) -> Arm | None:
-    """The arm that was kept of a family; None where there is none, or one of another making."""
-    facts = run.store.read_json(f"dynamics/{family}.json") or {}
-    arrays = run.store.read_arrays(f"dynamics/{family}.npz", facts.get("checksum"))
-    if arrays is None or facts.get("signature") != signature:
+    """The arm that was kept of a family; None where there is none, a damaged one, or one of another making."""
+    record = run.store.read_json(f"dynamics/{family}.json") or {}
+    arrays = run.store.read_arrays(f"dynamics/{family}.npz", record.get("checksum"))
+    if arrays is None or record.get("signature") != signature:
         return None
-    groups: dict[str, dict[str, Any]] = {name: {} for name in (*GROUPS, "ends")}
-    plain = {}
-    for name, values in arrays.items():
-        group, _, inner = name.partition("/")
-        if inner:
-            groups[group][inner] = Interval(*map(float, values)) if group == "numbers" else values
-        else:
-            plain[name] = values
-    groups["ends"] = Ends(**groups["ends"])
-    return Arm(**plain, **groups, **_with_nan(facts["facts"]))
+    facts, ends = _with_nan(record["facts"]), _group(arrays, "ends")
+    return Arm(
+        factors=facts["factors"],
+        pool=facts["pool"],
+        epochs=arrays["epochs"],
+        num_models=facts["num_models"],
+        who=facts["who"],
+        fpr=arrays["fpr"],
+        tpr=arrays["tpr"],
+        fpr_error=arrays["fpr_error"],
+        tpr_error=arrays["tpr_error"],
+        labels=arrays["labels"],
+        difficulty=_group(arrays, "difficulty"),
+        curves=_group(arrays, "curves"),
+        numbers={name: Interval(*map(float, ends)) for name, ends in _group(arrays, "numbers").items()},
+        transitions=arrays["transitions"],
+        also=facts["also"],
+        foretold=facts["foretold"],
+        ends=Ends(**ends) if ends else None,
+    )
 
 
 def keep_arm(run: RunDirectory, family: str, signature: str, arm: Arm) -> None:
     """Write an arm down. signature: of all that decides it."""
     arrays, facts = {}, {}
     for name, value in arm._asdict().items():
-        if name == "ends":
-            arrays |= {f"ends/{inner}": np.asarray(values) for inner, values in arm.ends._asdict().items()}
-        elif name in GROUPS:
+        if name in GROUPS:
             arrays |= {f"{name}/{inner}": np.asarray(values) for inner, values in value.items()}
         elif isinstance(value, np.ndarray):
             arrays[name] = value
-        else:
+        elif name != "ends":
             facts[name] = value
+    if arm.ends is not None:
+        arrays |= {f"ends/{inner}": np.asarray(values) for inner, values in arm.ends._asdict().items()}
     checksum = run.store.write_arrays(f"dynamics/{family}.npz", arrays)
     run.store.write_json(
         f"dynamics/{family}.json",
         {"signature": signature, "checksum": checksum, "facts": _without_nan(facts)},
     )
+
+
+def _group(arrays: Mapping[str, np.ndarray], group: str) -> dict[str, np.ndarray]:
+    """The arrays of one group, by the names they have in it."""
+    start = f"{group}/"
+    return {name.removeprefix(start): values for name, values in arrays.items() if name.startswith(start)}
 
 
 def _without_nan(value: Any) -> Any:

@@ -14,6 +14,7 @@ from mia_jax.dynamics_study import calling
 from mia_jax.dynamics_study.calling import Followed, Judge
 from mia_jax.dynamics_study.depths import prediction_depths
 from mia_jax.dynamics_study.rows import Arm, Ends, Interval
+from mia_jax.identity import RunError
 from mia_jax.models import Model
 from mia_jax.study import observing
 from mia_jax.types import Dataset
@@ -51,6 +52,7 @@ def arm_of(
     rng = np.random.default_rng(seed)
     times = np.asarray(run.epochs, np.float64)
     fpr, tpr = dynamics.plane(*_spread(followed, judge))
+    _check_known(followed, fpr + tpr)
     ends = _ends(followed, judge)
     errors = dynamics.plane_errors(fpr, tpr, followed.member, iter([ends.known_last] * len(times)))
     depths = prediction_depths(followed, dataset, model, settings.depth_neighbours)
@@ -81,6 +83,16 @@ def arm_of(
 def early_checkpoint(epochs: tuple[int, ...], share: float) -> int:
     """The last checkpoint within the first `share` of training, the first where none is."""
     return max((number for number, epoch in enumerate(epochs) if epoch <= share * epochs[-1]), default=0)
+
+
+def _check_known(followed: Followed, v: np.ndarray) -> None:
+    """Refuse a family of which no record can be placed on the plane (`RunError`)."""
+    if np.isnan(v).all(axis=1).any():
+        raise RunError(
+            f"{followed.run.path} has no record with calls by models with it and without it: of family "
+            f"{followed.family} {np.sum(followed.valid)} of {len(followed.valid)} models are fit at every checkpoint; "
+            "train more models, or others, in another --workdir."
+        )
 
 
 def _spread(followed: Followed, judge: Judge) -> tuple[Any, np.ndarray, Any]:
@@ -142,6 +154,7 @@ def _halves(
 ) -> Halves:
     """Early determination, early warning and difficulty between halves of the models, kept apart."""
     epochs, member = followed.run.epochs, followed.member
+    confidence = followed.run.config.report.confidence
     early, last = early_checkpoint(epochs, settings.early), len(epochs) - 1
     splits = dynamics.model_halves(len(member), settings.splits, rng, followed.twin)
     agreed, foretold, by_half = [], [], []
@@ -169,7 +182,8 @@ def _halves(
         by_half.append(sides)
         for part, other in ((half, sides[1][1]), (~half, sides[0][1])):
             for name, values in _difficulty(followed, depths, part).items():
-                ranks.setdefault(name, []).append(dynamics.rank_correlation(values, other))
+                found = dynamics.rank_correlation(values, other, confidence=confidence)
+                ranks.setdefault(name, []).append(found)
     v = np.array(by_half)  # [P, 2, 2, N]: split, half, (early, end)
     return Halves(
         dynamics.combined_halves(agreed),
@@ -290,7 +304,7 @@ def _numbers(
             over_records(lambda rows, bins=bins: _entropy_change(fpr[:, rows], tpr[:, rows], bins), 200)
         )
     if len(times) > 1:
-        found |= _speeds(fpr, tpr, times, floor, over_records)
+        found |= _speeds(fpr, tpr, times, floor, over_records, confidence)
         entry = dynamics.entry_into_highest(v, settings.cuts)
         found["peak_entry"] = _alone(entry.peak)
     found |= _early(halves.early_v, settings, rng, over_records)
@@ -302,7 +316,12 @@ def _numbers(
 
 
 def _speeds(
-    fpr: np.ndarray, tpr: np.ndarray, times: np.ndarray, floor: np.ndarray, over_records: Any
+    fpr: np.ndarray,
+    tpr: np.ndarray,
+    times: np.ndarray,
+    floor: np.ndarray,
+    over_records: Any,
+    confidence: float,
 ) -> dict[str, Interval]:
     """Speeds, and what chance alone makes of them."""
     speed = dynamics.encoding_speed(fpr, tpr, times)
@@ -315,7 +334,7 @@ def _speeds(
 
     own = over_records(mean_and_peak)
     by_chance = dynamics.speed_summary(floor, times).mean
-    low, high = np.quantile(by_chance, [0.025, 0.975])
+    low, high = np.quantile(by_chance, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return {
         "speed": Interval(float(own.value[0]), float(own.low[0]), float(own.high[0])),
         "speed_floor": Interval(float(by_chance.mean()), float(low), float(high)),
@@ -334,7 +353,7 @@ def _early(
     by_half: np.ndarray, settings: DynamicsConfig, rng: np.random.Generator, over_records: Any
 ) -> dict[str, Interval]:
     """Early determination between halves with intervals over records. by_half: [2P, 2, N]."""
-    known = ~np.isnan(by_half).any(axis=1)
+    known = np.all(np.isfinite(by_half), axis=1)
     known &= np.roll(known, len(known) // 2, axis=0)
     # Vulnerabilities are ratios of small numbers: ties at the edge of a list are drawn by lot, for each anew.
     v = np.where(known[:, None], by_half + rng.uniform(0, 1e-9, by_half.shape), -np.inf)
@@ -342,11 +361,12 @@ def _early(
 
     def shares(rows: np.ndarray) -> np.ndarray:
         recall, ceiling, precision = _agreement(high[:, :, rows])
-        size = max(1, round(settings.foretold * rows.size))
-        drawn = v[:, :, rows]
-        top = drawn >= np.partition(drawn, -size, axis=2)[:, :, [-size]]
-        overlap, at_best, _ = _agreement(top)
-        chance = size / rows.size
+        listed, drawn = known[:, rows], v[:, :, rows]
+        count = listed.sum(axis=1)
+        size = np.maximum(1, np.floor(settings.foretold * count + 0.5 + 1e-9).astype(int))
+        edge = np.take_along_axis(np.sort(drawn, axis=2), (rows.size - size)[:, None, None], axis=2)
+        overlap, at_best, _ = _agreement((drawn >= edge) & listed[:, None])
+        chance = _mean_ratio(size, count)
         return np.array(
             [
                 recall,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PAGE = "dynamics.html"
 ARMS = "dynamics_arms"
 CURVES = "dynamics_curves"
+COMPARISONS = "dynamics_comparisons"
 PLANES = "dynamics_planes"
 DIFFICULT_PLANES = "dynamics_planes_difficulty"
 TRAJECTORIES = "dynamics_trajectories_"
@@ -43,7 +44,8 @@ def write_dynamics(rows: DynamicsRows, directory: pathlib.Path) -> pathlib.Path:
     """Write what a study of dynamics shows into a directory and give the path of dynamics.html.
 
     dynamics.json has everything but the records; arms/ARM.json the same of one arm; dynamics_arms.csv a
-    line an arm; dynamics_curves.csv a line an arm and checkpoint; records/ARM.csv a line a record;
+    line an arm; dynamics_curves.csv a line an arm and checkpoint; dynamics_comparisons.csv a line a pair of
+    arms that differ in one factor; records/ARM.csv a line a record;
     figures/dynamics_*.svg and *.png those of `draw`. ARM is of `file_names`. Page, figures and JSON
     are made in memory first, then each file appears whole or not at all; at last what an earlier study
     left is removed: figures/dynamics_*, arms/*.json and records/*.csv. Raises `StoreError` where the
@@ -59,7 +61,11 @@ def write_dynamics(rows: DynamicsRows, directory: pathlib.Path) -> pathlib.Path:
     texts = {PAGE: page.render(rows, svgs), "dynamics.json": study_json(rows)}
     texts |= {f"arms/{names[arm.name]}.json": arm_json(rows, arm) for arm in rows.arms}
     texts |= {f"figures/{name}.svg": svg for name, svg in svgs.items()}
-    found = {ARMS: tables.arm_rows(rows), CURVES: tables.curve_rows(rows)}
+    found = {
+        ARMS: tables.arm_rows(rows),
+        CURVES: tables.curve_rows(rows),
+        COMPARISONS: [dict(row) for row in rows.compared],
+    }
     for folder in ("figures", "arms", "records"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
     for file, text in texts.items():
@@ -133,6 +139,7 @@ def study_json(rows: DynamicsRows) -> str:
             **_head(rows),
             "claims": [claim._asdict() for claim in rows.claims],
             "factors": rows.factors,
+            "compared": rows.compared,
             "arms": [{**_content(arm), "file": names[arm.name]} for arm in rows.arms],
             "facts": rows.facts,
             "config": rows.config,

@@ -3,11 +3,13 @@
 import functools
 import html.parser
 import json
+import pathlib
 import re
 
 import pytest
 
 from mia_jax.dynamics_study import page
+from mia_jax.dynamics_study.page import html_tables, rendering
 from mia_jax.dynamics_study.rows import CURVES, NUMBERS, Claim, Interval
 
 VOID = ("meta", "link", "br", "img", "wbr", "input")
@@ -113,8 +115,22 @@ def test_the_code_finds_all_that_it_looks_for_and_cannot_be_cut_short(read):
     assert set(re.findall(r'byId\("([^"]+)"\)', code)) <= set(read.ids)
 
 
+def test_every_file_of_the_explorer_is_in_the_script_and_no_name_stands_twice(read):
+    folder = pathlib.Path(rendering.__file__).parent / "explorer"
+    files = {path.stem: path.read_text("utf-8") for path in folder.glob("*.js")}
+    assert set(rendering.SCRIPTS) == set(files)
+    assert len(rendering.SCRIPTS) == len(files)
+    names = [
+        name for text in files.values() for name in re.findall(r"^(?:const|let|function) (\w+)", text, re.M)
+    ]
+    assert len(names) > 100
+    assert len(names) == len(set(names))
+    places = [read.scripts[1].index(files[name]) for name in rendering.SCRIPTS]
+    assert places == sorted(places)
+
+
 def test_with_few_arms_each_is_a_column_with_its_numbers(study):
-    table = page.arms_table(study)
+    table = html_tables.arms_table(study)
     assert [head.value for head in table.heads] == ["Measure", "mlp · sgd", "lstm · sgd", "mlp · adam"]
     titles = [row[0].value for row in table.rows]
     assert titles == [meaning.title for name, meaning in NUMBERS.items() if name in study.arms[0].numbers]
@@ -127,7 +143,7 @@ def test_with_few_arms_each_is_a_column_with_its_numbers(study):
 
 
 def test_with_many_arms_each_is_a_row(many_arms):
-    table = page.arms_table(many_arms)
+    table = html_tables.arms_table(many_arms)
     assert [head.value for head in table.heads[:3]] == ["Family", "Optimizer", "Vulnerability"]
     assert (table.names, len(table.rows)) == (2, 24)
     assert {len(row) for row in table.rows} == {len(table.heads)}
@@ -136,7 +152,7 @@ def test_with_many_arms_each_is_a_row(many_arms):
 
 def test_a_number_that_an_arm_lacks_is_said_to_be_none(study):
     lacking = study.arms[0]._replace(numbers={"vulnerability": Interval(0.25, 0.2, 0.3)})
-    rows = page.arms_table(study._replace(arms=(lacking, *study.arms[1:]))).rows
+    rows = html_tables.arms_table(study._replace(arms=(lacking, *study.arms[1:]))).rows
     assert [row[1].value for row in rows if row[0].value != "Vulnerability"] == ["none"] * (len(rows) - 1)
     assert all(row[2].value != "none" for row in rows)
 
@@ -160,7 +176,7 @@ def test_figures_have_captions_and_sizes_of_the_page(text, read):
 
 
 def test_a_figure_that_does_not_fit_is_left_out_by_name(study, monkeypatch):
-    monkeypatch.setattr(page, "ROOM", len(SVG))
+    monkeypatch.setattr(rendering, "ROOM", len(SVG))
     found = page.render(study, {"dynamics_curves": SVG.replace("M 1", "M " + "1 " * 400)})
     assert "<svg" not in found
     assert "see figures/dynamics_curves.svg" in found
@@ -205,8 +221,8 @@ def test_a_study_without_arms_has_a_page(one_arm):
 def test_what_is_left_out_of_the_explorer_is_said(study, read, monkeypatch):
     assert "Not every checkpoint is on the plane" not in read.text
     assert "only the most exposed are on this page" not in read.text
-    small = functools.partial(page.payload.payload, rates_room=8_000, shown_room=640)
-    monkeypatch.setattr(page.payload, "payload", small)
+    small = functools.partial(rendering.payload.payload, rates_room=8_000, shown_room=640)
+    monkeypatch.setattr(rendering.payload, "payload", small)
     thin = Reader(page.render(study, {})).text
     assert "Not every checkpoint is on the plane" in thin
     assert "only the most exposed are on this page" in thin

@@ -8,7 +8,7 @@ import struct
 import numpy as np
 import pytest
 
-from mia_jax.dynamics_study import payload
+from mia_jax.dynamics_study.page import payload
 from mia_jax.dynamics_study.rows import CURVES, Shown
 
 

@@ -3,8 +3,6 @@
 const UNKNOWN = 255;
 const LEVELS = 254;
 
-const byId = (id) => document.getElementById(id);
-
 function bytesOf(text) {
   if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
   const raw = atob(text);

@@ -1,7 +1,5 @@
-// The FPR-TPR plane of one arm: a canvas with all records at the checkpoint shown.
+// The FPR-TPR plane of one arm: all its records at the checkpoint shown.
 
-const PAD = 0.03; // room around the unit square, in its own units, so that points at its edges are whole
-const EDGE = { left: 40, right: 8, top: 8, bottom: 36 };
 const TICKS = [0, 0.25, 0.5, 0.75, 1];
 
 function makePanel(index) {
@@ -24,19 +22,6 @@ function makePanel(index) {
   canvas.addEventListener("pointerleave", () => (tip.hidden = true));
   return panel;
 }
-
-// Sizes in CSS pixels, and how many device pixels one of them is.
-function geometryOf(canvas) {
-  const width = canvas.clientWidth || 300;
-  const height = canvas.clientHeight || width;
-  const dpr = Math.min(3, window.devicePixelRatio || 1);
-  const size = Math.min(width - EDGE.left - EDGE.right, height - EDGE.top - EDGE.bottom);
-  const { left, top } = EDGE;
-  return { width, height, dpr, left, top, size, unit: size * (1 - 2 * PAD), pad: size * PAD };
-}
-
-const acrossAt = (g, fpr) => g.left + g.pad + g.unit * fpr;
-const downAt = (g, tpr) => g.top + g.size - g.pad - g.unit * tpr;
 
 function placeOf(panel, row, at) {
   const { arm } = panel;
@@ -77,15 +62,6 @@ function showTip(panel, x, y) {
   panel.tip.style.top = `${panel.canvas.offsetTop + y + 14}px`;
 }
 
-function fit(canvas, g) {
-  const [width, height] = [Math.round(g.width * g.dpr), Math.round(g.height * g.dpr)];
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-  const context = canvas.getContext("2d");
-  context.setTransform(g.dpr, 0, 0, g.dpr, 0, 0);
-  context.clearRect(0, 0, g.width, g.height);
-  return context;
-}
-
 function drawPanel(panel) {
   const { arm } = panel;
   const at = checkpointOf(arm);
@@ -115,8 +91,9 @@ function drawSquare(context, g, colours) {
   context.strokeStyle = colours.line;
   context.strokeRect(g.left + 0.5, g.top + 0.5, g.size - 1, g.size - 1);
   context.strokeStyle = colours.soft;
+  context.setLineDash([1.5, 3]); // dotted and dashed as in the static figures
   line(0, 0, 1, 1);
-  context.setLineDash([2, 4]);
+  context.setLineDash([6, 4]);
   for (const cut of data.cuts) {
     line(Math.max(0, -cut), Math.max(0, cut), Math.min(1, 1 - cut), Math.min(1, 1 + cut));
   }

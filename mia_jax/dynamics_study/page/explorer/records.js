@@ -1,5 +1,7 @@
 // Chosen records: their cards, and the list of the most exposed to choose from.
 
+const RANKED = 20;
+
 function choose(row, pool = arms[state.listed.arm].pool) {
   if (!Number.isInteger(row) || row < 0 || row >= pool.records) return false;
   if (chosenAt(row, pool) >= 0) return true;

@@ -1,5 +1,7 @@
 // Drawing all of it, moving through time, and the beginning.
 
+let due = 0; // the animation frame that is asked for
+
 function draw() {
   cancelAnimationFrame(due);
   due = 0;
@@ -68,3 +70,4 @@ function start() {
 }
 
 window.explorer = { state, arms, panels, charts, moveTo, choose, pointOf, draw };
+start();

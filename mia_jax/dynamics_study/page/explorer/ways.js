@@ -1,16 +1,4 @@
-// What lies above the points of a plane: the center, and the ways of chosen records. Then all of it in words.
-
-// A line on a halo of the ground's colour, so that it can be told from the points below it.
-function haloed(context, points, colour, ground, width) {
-  context.lineJoin = context.lineCap = "round";
-  for (const [stroke, thick] of [[ground, width + 2.5], [colour, width]]) {
-    context.beginPath();
-    for (const { x, y } of points) context.lineTo(x, y);
-    context.strokeStyle = stroke;
-    context.lineWidth = thick;
-    context.stroke();
-  }
-}
+// What lies above the points of a plane, the center and the ways of chosen records, and the plane in words.
 
 function drawCenter(panel, context, at, colours) {
   const { arm, geometry: g } = panel;
