@@ -21,6 +21,9 @@ from mia_jax.types import Params, Signals
 PARTS = {"pool": Signals._fields, "population": Signals._fields, "test": ("log_prob", "correct")}
 """The signals that are kept of each part of the data."""
 
+_ENTRIES = {"parameters": "parameters", "states": "state"}
+"""What a commit record calls the checksum of an entry of each room."""
+
 
 class Place(NamedTuple):
     """Where a segment belongs: models start…stop-1 at a checkpoint's number."""
@@ -45,6 +48,7 @@ class Segments:
         self._models, self._last = num_models, num_checkpoints - 1
         self._parameters = parameters
         self._whole: list[tuple[int, int]] = []
+        self._opened: dict[str, Any] = {}
         names = store.names(f"commits/{family}/")
         self._commits: dict[Place, dict[str, Any]] = {
             _place(name): store.require_json(name) for name in names
@@ -55,7 +59,12 @@ class Segments:
         """Write a finished segment; session: the number of the training's start, for the record."""
         place = Place(segment.start, segment.stop, segment.checkpoint)
         arrays = dict(_observed_arrays(segment))
-        self._store.write_blocks(
+        # Everything is under way before anything is waited for: a disk that makes sure of each takes its time.
+        entries = {
+            room: self._store.begin_arrays(place.entry(room, self._family), leaves)
+            for room, leaves in self._kept(segment).items()
+        }
+        blocks = self._store.begin_blocks(
             (self._array(name, values, models_per_chunk), *place[:3], values)
             for name, values in arrays.items()
         )
@@ -64,19 +73,23 @@ class Segments:
             "session": session,
             "checksums": {name: checksum(values) for name, values in arrays.items()},
         }
-        last = place.checkpoint == self._last
-        if self._parameters == "all" or (self._parameters == "final" and last):
-            named = _named_leaves(segment.state.params)
-            record["parameters"] = self._store.write_arrays(place.entry("parameters", self._family), named)
-        if not last:
-            leaves = _leaves(segment.state)
-            record["state"] = self._store.write_arrays(place.entry("states", self._family), leaves)
+        record |= {_ENTRIES[room]: finish() for room, finish in entries.items()}
+        blocks()
         self._store.write_json(place.entry("commits", self._family), record)
         self._commits[place] = record
         self._whole = []
         if place.checkpoint:
             before = place._replace(checkpoint=place.checkpoint - 1)
             self._store.delete(before.entry("states", self._family))
+
+    def _kept(self, segment: Segment) -> dict[str, dict[str, np.ndarray]]:
+        """What is kept of a segment beside its signals, by room: parameters, and a state to go on from."""
+        kept, last = {}, segment.checkpoint == self._last
+        if self._parameters == "all" or (self._parameters == "final" and last):
+            kept["parameters"] = _named_leaves(segment.state.params)
+        if not last:
+            kept["states"] = _leaves(segment.state)
+        return kept
 
     def chunks(self, size: int) -> list[tuple[int, int]]:
         """All chunks of models, start and stop: those that were begun, the gaps cut by `size`."""
@@ -197,9 +210,13 @@ class Segments:
 
     def _array(self, name: str, values: np.ndarray, models_per_chunk: int) -> Any:
         """The array [K, T, …] that blocks like `values` [M, …] belong to."""
-        shape = (self._models, self._last + 1, *values.shape[1:])
-        place = f"signals/{self._family}/{name}"
-        return self._store.array(place, shape, values.dtype, models_per_chunk=models_per_chunk)
+        if name not in self._opened:
+            shape = (self._models, self._last + 1, *values.shape[1:])
+            place = f"signals/{self._family}/{name}"
+            self._opened[name] = self._store.array(
+                place, shape, values.dtype, models_per_chunk=models_per_chunk
+            )
+        return self._opened[name]
 
 
 def _observed_arrays(segment: Segment) -> Iterator[tuple[str, np.ndarray]]:

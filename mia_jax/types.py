@@ -61,6 +61,7 @@ class Dataset(NamedTuple):
     num_classes: C. vocabulary_size: number of token ids, 0 where records are features.
     facts: JSON-able account of the source (counts, duplicates dropped, fingerprint, ...).
     num_canaries: how many of the pool's records, its last, were planted for an audit.
+    vocabulary: the word of every token id, where the source has them.
     """
 
     pool: Records
@@ -70,6 +71,7 @@ class Dataset(NamedTuple):
     vocabulary_size: int
     facts: dict[str, Any]
     num_canaries: int = 0
+    vocabulary: tuple[str, ...] = ()
 
 
 class Membership(NamedTuple):

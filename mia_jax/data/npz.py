@@ -4,7 +4,7 @@
 x, y                                   one table, parted by config.data
 x_train, y_train, x_test, y_test       the source's own test split is the test part
 length; length_train and length_test   valid steps of ragged sequences ("lengths" will do)
-vocab                                  says that a 2-D integer x holds token ids
+vocab                                  says that a 2-D integer x holds token ids; strings: the ids' words
 =====================================  ====================================================
 
 Other arrays are left unread and listed in `facts["arrays_ignored"]`. Python objects (pickles) are
@@ -80,9 +80,10 @@ def _source(config: DataConfig, arrays: Mapping[str, np.ndarray | None]) -> Sour
     ]
     facts = {"arrays_ignored": sorted(name for name, array in arrays.items() if array is None)}
     size = 0 if vocab is None else vocab.size
+    words = () if vocab is None or vocab.dtype.kind != "U" else tuple(map(str, vocab.ravel()))
     if len(tables) == 1:
-        return Source(tables[0], None, tokens, size, facts)
-    return Source(*matched(config, tables[0], tables[1]), tokens, size, facts)
+        return Source(tables[0], None, tokens, size, facts, words)
+    return Source(*matched(config, tables[0], tables[1]), tokens, size, facts, words)
 
 
 def _suffixes(config: DataConfig, names: Sequence[str]) -> tuple[str, ...]:

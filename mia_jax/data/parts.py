@@ -87,7 +87,9 @@ def dataset(source: Source, config: DataConfig, planted: CanariesConfig | None =
     pool, population, test_records = map(
         _records, (joined(parts.pool, parts.canaries), parts.population, parts.test)
     )
-    return Dataset(pool, population, test_records, num_classes, vocabulary_size, facts, planted.count)
+    return Dataset(
+        pool, population, test_records, num_classes, vocabulary_size, facts, planted.count, source.vocabulary
+    )
 
 
 def distinct(train: Table, test: Table | None) -> tuple[Table, Table | None, dict[str, int]]:

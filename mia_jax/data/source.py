@@ -32,7 +32,8 @@ class Source(NamedTuple):
     """What a loader hands over: all records of a source, before anything is dropped or parted.
 
     test: the source's own test split, None where it has none. tokens: whether values are token ids.
-    vocabulary_size: the number of ids the source declares, 0 where it declares none.
+    vocabulary_size: the number of ids the source declares, 0 where it declares none. vocabulary: the word of
+    every id, where the source has them.
     """
 
     train: Table
@@ -40,6 +41,7 @@ class Source(NamedTuple):
     tokens: bool
     vocabulary_size: int
     facts: dict[str, Any]
+    vocabulary: tuple[str, ...] = ()
 
 
 def source_error(config: DataConfig, problem: str) -> ConfigError:

@@ -53,4 +53,5 @@ from mia_jax.dynamics.uncertainty import Ends as Ends
 from mia_jax.dynamics.uncertainty import Estimate as Estimate
 from mia_jax.dynamics.uncertainty import center_interval as center_interval
 from mia_jax.dynamics.uncertainty import paired_difference as paired_difference
+from mia_jax.dynamics.uncertainty import same_records_difference as same_records_difference
 from mia_jax.dynamics.uncertainty import unpaired_difference as unpaired_difference

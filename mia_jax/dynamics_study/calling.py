@@ -5,8 +5,9 @@ One checkpoint is read and scored at a time, so that memory does not grow with t
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -117,5 +118,23 @@ def calls(
         calls_at(followed, judge, number, member=member, half=half)
         for number in range(len(followed.run.epochs))
     )
-    first, second = itertools.tee(pairs)
-    return (called for called, _ in first), (known for _, known in second)
+    return _side_by_side(pairs)
+
+
+def _side_by_side(pairs: Iterator[Pair]) -> tuple[Iterator[np.ndarray], Iterator[np.ndarray]]:
+    """The firsts and the seconds of pairs; of each only what the other has not come to yet is held."""
+    # itertools.tee lets go of what was read in blocks of 57: that may be all checkpoints.
+    waiting: tuple[collections.deque[np.ndarray], ...] = (collections.deque(), collections.deque())
+
+    def read(which: int) -> Iterator[np.ndarray]:
+        while True:
+            if not waiting[which]:
+                pair = next(pairs, None)
+                if pair is None:
+                    return
+                for queue, part in zip(waiting, pair, strict=True):
+                    queue.append(part)
+                del pair, part
+            yield waiting[which].popleft()
+
+    return read(0), read(1)

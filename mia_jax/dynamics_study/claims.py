@@ -64,7 +64,10 @@ def _factors(arms: Sequence[Arm], compared: Sequence[Mapping[str, Any]], alpha: 
         )
     overall = verdicts[0] if len(set(verdicts)) == 1 else "undecided"
     return Claim(
-        2, "Dataset, architecture and optimizer change that rate and severity.", overall, tuple(evidence)
+        2,
+        "What is varied, as the paper does dataset, architecture and optimizer, changes that rate and severity.",
+        overall,
+        tuple(evidence),
     )
 
 
@@ -83,7 +86,9 @@ def _difficulty(arms: Sequence[Arm]) -> Claim:
             continue
         sure = [rank.low > 0 for rank in found]
         low, high = _range([rank.value for rank in found])
-        evidence.append(f"{name.replace('_', ' ')}: ρ from {low:.2f} to {high:.2f}, above 0 in {_of(sure)}.")
+        evidence.append(
+            f"{name.replace('_', ' ').capitalize()}: ρ from {low:.2f} to {high:.2f}, above 0 in {_of(sure)}."
+        )
         if name != "prediction_depth":
             above += sure
             below += [rank.high <= 0 for rank in found]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mia_jax import dynamics
-from mia_jax.dynamics_study.rows import Arm
+from mia_jax.dynamics_study.rows import Arm, Ends
 
 MEASURES = ("vulnerability", "displacement")
 """Numbers whose differences have an interval over models and records."""
@@ -19,13 +19,14 @@ def comparisons(arms: Sequence[Arm], confidence: float) -> list[dict[str, Any]]:
     """One plain row for each pair of arms that differ in one factor, and each measure.
 
     first, second: levels of `factor`; at: the levels of the others. difference: second less first, with
-    low, high and p. paired: whether both have the same records and the same membership, record by record; then
-    records that are unknown in one count in neither.
+    low, high and p. shared: what both have in common: "records and members" (the same records, model k of
+    both trained on the same of them), "records", or "nothing". Of shared records those count alone that have
+    a place on the plane in both arms.
     """
     rows = []
     for first, second, factor in _pairs(arms):
-        paired = _is_paired(first, second)
-        found = _paired(first, second, confidence) if paired else _unpaired(first, second, confidence)
+        shared = _shared(first, second)
+        found = _difference(first, second, shared, confidence)
         at = " · ".join(level for name, level in first.factors.items() if name != factor)
         for measure in MEASURES:
             change = getattr(found, measure)
@@ -40,7 +41,7 @@ def comparisons(arms: Sequence[Arm], confidence: float) -> list[dict[str, Any]]:
                     "low": change.low,
                     "high": change.high,
                     "p": change.p,
-                    "paired": paired,
+                    "shared": shared,
                 }
             )
     return rows
@@ -54,48 +55,41 @@ def _pairs(arms: Sequence[Arm]) -> Iterator[tuple[Arm, Arm, str]]:
             yield first, second, apart[0]
 
 
-def _is_paired(first: Arm, second: Arm) -> bool:
-    """Whether model k of one arm was trained on the same records as model k of the other."""
-    assert first.ends is not None
-    assert second.ends is not None
-    return first.pool == second.pool and np.array_equal(first.ends.member, second.ends.member)
+def _shared(first: Arm, second: Arm) -> str:
+    """What two arms have in common."""
+    if first.pool != second.pool:
+        return "nothing"
+    same = np.array_equal(_ends(first).member, _ends(second).member)
+    return "records and members" if same else "records"
 
 
-def _paired(first: Arm, second: Arm, confidence: float) -> dynamics.CenterDifference:
-    """The second arm less the first, call by call."""
-    a, b = first.ends, second.ends
-    assert a is not None
-    assert b is not None
-    return dynamics.paired_difference(
-        dynamics.Ends(b.first, b.last, b.known_first, b.known_last),
-        dynamics.Ends(a.first, a.last, a.known_first, a.known_last),
-        a.member,
-        twin=a.twin,
-        confidence=confidence,
+def _difference(first: Arm, second: Arm, shared: str, confidence: float) -> dynamics.CenterDifference:
+    """The second arm less the first."""
+    a, b = _ends(first), _ends(second)
+    if shared == "nothing":
+        centers = (
+            dynamics.center_interval(*_calls(ends), twin=ends.twin, confidence=confidence) for ends in (b, a)
+        )
+        pairs = zip(*centers, strict=True)
+        return dynamics.CenterDifference(*(dynamics.unpaired_difference(*pair, confidence) for pair in pairs))
+    placed = ~np.isnan(first.vulnerability[-1] + second.vulnerability[-1])
+    one, other = (
+        dynamics.Ends(ends.first, ends.last, ends.known_first & placed[None], ends.known_last & placed[None])
+        for ends in (b, a)
     )
+    if shared == "records":
+        return dynamics.same_records_difference(
+            one, b.member, other, a.member, twin_a=b.twin, twin_b=a.twin, confidence=confidence
+        )
+    return dynamics.paired_difference(one, other, a.member, twin=a.twin, confidence=confidence)
 
 
-def _unpaired(first: Arm, second: Arm, confidence: float) -> dynamics.CenterDifference:
-    """The second arm less the first, as of other models; of one pool the records that both have count alone."""
-    shared = np.ones(1, bool)
-    if first.pool == second.pool:
-        shared = ~np.isnan(first.vulnerability[-1] + second.vulnerability[-1])
-    a, b = (_center(arm, shared, confidence) for arm in (first, second))
-    return dynamics.CenterDifference(
-        *(dynamics.unpaired_difference(one, other, confidence) for one, other in zip(b, a, strict=True))
-    )
+def _calls(ends: Ends) -> tuple[np.ndarray, ...]:
+    """The arguments of `dynamics.center_interval`."""
+    return ends.first, ends.last, ends.member, ends.known_first, ends.known_last
 
 
-def _center(arm: Arm, shared: np.ndarray, confidence: float) -> dynamics.CenterInterval:
-    """The center's figures of one arm, of some of its records: bool [N] or [1]."""
-    ends = arm.ends
-    assert ends is not None
-    return dynamics.center_interval(
-        ends.first,
-        ends.last,
-        ends.member,
-        ends.known_first & shared[None],
-        ends.known_last & shared[None],
-        twin=ends.twin,
-        confidence=confidence,
-    )
+def _ends(arm: Arm) -> Ends:
+    """The calls that an arm begins and ends with."""
+    assert arm.ends is not None
+    return arm.ends

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from mia_jax.dynamics_study import marks, tables
+from mia_jax.dynamics_study.looks import Looks, key, looks_of, scale, shortened, wrapped
 from mia_jax.dynamics_study.rows import CURVES, NUMBERS, Arm, DynamicsRows
 from mia_jax.report import layout
 from mia_jax.report import marks as report_marks
@@ -78,7 +79,7 @@ def planes(rows: DynamicsRows, arms: Sequence[Arm] | None = None, colour: str = 
                 if not place:
                     axes.set_ylabel("TPR", labelpad=1)
                     axes.annotate(
-                        marks.shortened(arm.name, 80),
+                        shortened(arm.name, 80),
                         (0, 1),
                         (0, 17),
                         "axes fraction",
@@ -90,7 +91,7 @@ def planes(rows: DynamicsRows, arms: Sequence[Arm] | None = None, colour: str = 
         beside = marks.panel(
             figure, left + across * size + (across - 1) * gap + 0.14, above + head, 0.09, size
         )
-        figure.colorbar(marks.scale(norm), cax=beside).outline.set_visible(False)
+        figure.colorbar(scale(norm), cax=beside).outline.set_visible(False)
         beside.set_title(_colour_title(colour), size=6.5, loc="left", pad=6)
     return figure
 
@@ -110,14 +111,14 @@ def trajectories(arm: Arm, count: int = 8, cuts: Sequence[float] = ()) -> Figure
     norm, size = Normalize(float(arm.epochs[0]), float(arm.epochs[-1]) or 1.0), 1.66
     with matplotlib.rc_context(layout.STYLE):
         figure = Figure(figsize=(layout.WIDTH, 3.06), dpi=200)
-        figure.text(0.065, 0.985, marks.shortened(arm.name, 80), weight="bold", va="top")
+        figure.text(0.065, 0.985, shortened(arm.name, 80), weight="bold", va="top")
         for place, (name, rows) in enumerate(groups.items()):
             axes = marks.panel(figure, 0.42 + place * (size + 0.14), 0.66, size, size)
             marks.plane(axes, cuts)
             marks.backdrop(axes, arm.fpr[-1], arm.tpr[-1])
             marks.ways(axes, arm, rows, norm)
             marks.cross(axes, arm, rows)
-            numbers = marks.wrapped(", ".join(map(str, rows)), 42)
+            numbers = wrapped(", ".join(map(str, rows)), 42)
             axes.set_title(f"{len(rows)} {name}", pad=5 + 8 * (numbers.count("\n") + 1))
             axes.annotate(
                 numbers,
@@ -134,7 +135,7 @@ def trajectories(arm: Arm, count: int = 8, cuts: Sequence[float] = ()) -> Figure
             if not place:
                 axes.set_ylabel("TPR", labelpad=1)
         beside = marks.panel(figure, 0.42, 0.66 + size + 0.4, 2 * size + 0.14, 0.05)
-        figure.colorbar(marks.scale(norm), cax=beside, orientation="horizontal").outline.set_visible(False)
+        figure.colorbar(scale(norm), cax=beside, orientation="horizontal").outline.set_visible(False)
         beside.set_ylabel("epoch", rotation=0, ha="right", va="center", size=6.5, labelpad=3)
         axes = marks.panel(figure, 0.42 + 2 * (size + 0.14) + 0.36, 0.66, 1.98, size)
         _over_time(axes, arm, groups, cuts)
@@ -150,7 +151,7 @@ def curves(rows: DynamicsRows) -> Figure | None:
     shown = [name for name in SHOWN_CURVES if any(_has(arm, name) for arm in rows.arms)]
     if not shown:
         return None
-    looks = marks.looks(rows)
+    looks = looks_of(rows)
     with matplotlib.rc_context(layout.STYLE):
         columns = min(3, len(shown) + 1)
         figure, panels = _multiples(len(shown) + 1, columns)
@@ -169,7 +170,7 @@ def curves(rows: DynamicsRows) -> Figure | None:
                 axes.set_ylim(bottom=0)
             _epochs(axes, rows.arms, whole=True)
             axes.locator_params(axis="y", nbins=6)
-        marks.key(panels[-1], looks.keys, notes)
+        key(panels[-1], looks.keys, notes)
         for axes in panels[max(0, len(shown) - columns) : -1]:
             axes.set_xlabel("Epoch", labelpad=1)
     return figure
@@ -183,7 +184,7 @@ def arms(rows: DynamicsRows) -> Figure | None:
     blocks = tables.headline(rows)
     if not blocks:
         return None
-    looks, lines = marks.looks(rows), _lines(rows)
+    looks, lines = looks_of(rows), _lines(rows)
     longest = max(len(words) for words, _ in lines)
     left, step = min(2.0, 0.2 + 0.056 * longest), 0.135
     height, above, between, below = len(lines) * step, 0.42, 0.66, 0.42
@@ -228,7 +229,7 @@ def transitions(arm: Arm, cuts: Sequence[float] = (), early: float = marks.EARLY
     names, size = marks.state_names(arm.transitions.shape[1], cuts), 1.2
     with matplotlib.rc_context(layout.STYLE):
         figure = Figure(figsize=(layout.WIDTH, 2.2))
-        figure.text(0.02, 0.985, marks.shortened(arm.name, 80), weight="bold", va="top")
+        figure.text(0.02, 0.985, shortened(arm.name, 80), weight="bold", va="top")
         for place, interval in enumerate(chosen):
             axes = marks.panel(figure, 0.62 + place * (size + 0.12), 0.5, size, size)
             marks.heat(axes, arm.transitions[interval], names)
@@ -258,7 +259,7 @@ def difficulty(arm: Arm) -> Figure | None:
         figure, panels = layout.grid(len(known), columns=columns, height=1.6, gap=0.7, left=0.55, header=0.14)
         figure.set_dpi(200)
         head = 1 - 0.05 / figure.get_figheight()
-        figure.text(0.085, head, marks.shortened(arm.name, 80), weight="bold", va="top")
+        figure.text(0.085, head, shortened(arm.name, 80), weight="bold", va="top")
         for axes, (name, values) in zip(panels, known.items(), strict=True):
             both = np.isfinite(values + final)
             _against(axes, values[both], final[both])
@@ -297,9 +298,7 @@ def _norm(values: np.ndarray) -> Normalize:
 def _colour_title(colour: str) -> str:
     """What the scale of colours is called."""
     return (
-        "vulnerability\nat the end"
-        if colour == "vulnerability"
-        else marks.wrapped(_difficulty_title(colour), 14)
+        "vulnerability\nat the end" if colour == "vulnerability" else wrapped(_difficulty_title(colour), 14)
     )
 
 
@@ -312,7 +311,7 @@ def _number_title(name: str) -> str:
     """A number's title over a narrow panel."""
     meaning = NUMBERS[name]
     words = f"{meaning.title}, {meaning.unit}" if meaning.unit else meaning.title
-    return marks.wrapped(words, 20)
+    return wrapped(words, 20)
 
 
 def _has(arm: Arm, name: str) -> bool:
@@ -372,7 +371,7 @@ def _floor(axes: Axes, rows: DynamicsRows) -> bool:
     return True
 
 
-def _recall_guides(axes: Axes, rows: DynamicsRows, looks: marks.Looks) -> list[tuple[Artist, str]]:
+def _recall_guides(axes: Axes, rows: DynamicsRows, looks: Looks) -> list[tuple[Artist, str]]:
     """Draws where early is and each arm's ceiling, and says what that is."""
     notes: list[tuple[Artist, str]] = []
     early = {float(arm.epochs[marks.early_checkpoint(arm, marks.early_share(rows))]) for arm in rows.arms}
@@ -417,12 +416,12 @@ def _lines(rows: DynamicsRows) -> list[tuple[str, Arm | None]]:
     """The names down the side: each level of the first factor that varies, below it its arms by the others."""
     first, *others = names = tables.varying(rows)
     if not others or 2 * len(rows.factors[first]) > len(rows.arms):  # groups of one would only be longer
-        return [(marks.shortened(_levels(arm, names), 34), arm) for arm in rows.arms]
+        return [(shortened(_levels(arm, names), 34), arm) for arm in rows.arms]
     found: list[tuple[str, Arm | None]] = []
     for level in rows.factors[first]:
-        found.append((marks.shortened(level, 34), None))
+        found.append((shortened(level, 34), None))
         for arm in (arm for arm in rows.arms if arm.factors.get(first) == level):
-            found.append((marks.shortened(_levels(arm, others), 34), arm))
+            found.append((shortened(_levels(arm, others), 34), arm))
     return found
 
 

@@ -18,6 +18,7 @@ from mia_jax.identity import RunError
 from mia_jax.progress import Reporter, Silent
 from mia_jax.run_directory import RunDirectory
 from mia_jax.store import Store
+from mia_jax.study.attacking import FEWEST_MODELS
 from mia_jax.study.environment import environment
 from mia_jax.types import Dataset
 
@@ -45,8 +46,14 @@ def dynamics(
             passed = time.monotonic() - began
             tell.say(f"run {number + 1} of {len(todo)}: {one.name} ({passed:.0f} s so far)")
         found, dataset = _run_arms(one, workdir / one.name, with_family, tell)
-        shown |= {arm.pool: dataset for arm in found}
+        if config.dynamics.show:
+            shown |= {arm.pool: dataset for arm in found}
         arms += found
+    expected = sum(len(one.config.families) for one in todo)
+    if not arms:
+        raise RunError(
+            f"{workdir} has no arm whose models are fit to be attacked: all have diverged; train them less wildly."
+        )
     compared = comparing.comparisons(arms, config.report.confidence)
     return DynamicsRows(
         title=config.name,
@@ -54,7 +61,7 @@ def dynamics(
         shown=_shown(arms, shown, config.dynamics.show),
         claims=claims(arms, compared, config.report.confidence),
         config=configs.to_mapping(config),
-        facts={**environment(), "runs": len(todo)},
+        facts={**environment(), "runs": len(todo), "arms left out": expected - len(arms)},
         cuts=config.dynamics.cuts,
         confidence=config.report.confidence,
         compared=tuple(compared),
@@ -82,6 +89,11 @@ def _run_arms(one: Run, path: Path, with_family: bool, tell: Reporter) -> tuple[
             if arm is None:
                 tell.say(f"dynamics of {family}")
                 followed = calling.follow(run, family)
+                if followed.valid.sum() < FEWEST_MODELS:
+                    name = " · ".join(levels.values())
+                    fit = f"{int(followed.valid.sum())} of {len(followed.valid)} models"
+                    tell.say(f"{name} is left out: {fit} are fit to be attacked at every checkpoint")
+                    continue
                 arm = measuring.arm_of(followed, levels, run.config.dynamics, run.fingerprint, dataset, model)
                 keeping.keep_arm(run, family, signature, arm)
             arms.append(arm)

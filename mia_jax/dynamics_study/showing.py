@@ -20,7 +20,7 @@ def shown(dataset: Dataset, rows: np.ndarray) -> Shown:
     """These records of a data set's pool. rows: int [S]. What was standardised is stretched to its range."""
     x = dataset.pool.x
     if dataset.vocabulary_size:
-        return Shown(rows, "text", [_text(x, int(row)) for row in rows])
+        return Shown(rows, "text", [_text(dataset, int(row)) for row in rows])
     if isinstance(x, Ragged):
         values = np.asarray(x.values, np.float32)[rows]
         behind = np.arange(values.shape[1]) >= np.asarray(x.length)[rows][:, None]
@@ -41,10 +41,10 @@ def _stretched(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.round((values[rows] - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
 
 
-def _text(x: object, row: int) -> str:
-    """The token ids of one record; what they stand for is not kept."""
-    values = x.values if isinstance(x, Ragged) else x
-    ids = np.asarray(values)[row]
-    return " ".join(
-        str(token) for token in (ids[: int(np.asarray(x.length)[row])] if isinstance(x, Ragged) else ids)
-    )
+def _text(dataset: Dataset, row: int) -> str:
+    """The words of one record, or its token ids where the source has no words."""
+    x = dataset.pool.x
+    ids = np.asarray(x.values if isinstance(x, Ragged) else x)[row]
+    length = int(np.asarray(x.length)[row]) if isinstance(x, Ragged) else ids.size
+    words = dataset.vocabulary
+    return " ".join(words[token] if token < len(words) else str(token) for token in ids[:length])

@@ -22,7 +22,7 @@ HEADLINE = (
     "vulnerability",
     "high",
     "displacement",
-    "speed_excess",
+    "signed_speed",
     "early_ratio",
     "rank_epoch_learned",
     "rank_out_error",

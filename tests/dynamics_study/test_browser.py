@@ -405,13 +405,15 @@ def test_a_study_with_hardly_anything_known(one_arm, tmp_path):
     fpr[:3] = np.nan
     tpr[5, ::2] = np.nan
     error = np.full_like(arm.fpr_error, np.nan)
+    learned = np.full(300, np.nan)
+    learned[4:6] = arm.epochs[-1] + np.array([5, 0])
     bare = arm._replace(
         fpr=fpr,
         tpr=tpr,
         fpr_error=error,
         tpr_error=error,
         labels=np.zeros_like(arm.labels),
-        difficulty={"epoch_learned": np.full(300, np.nan)},
+        difficulty={"epoch_learned": learned},
         curves={"speed": np.full(12, np.nan), "high": np.where(np.arange(12) < 6, np.nan, 0.0)},
     )
     script = """forget(); saw.colours = [...id("colour").options].map((o) => o.value);
@@ -421,7 +423,8 @@ def test_a_study_with_hardly_anything_known(one_arm, tmp_path):
       saw.words.push(explorer.panels.get(0).words.textContent);
     }
     saw.lost = (slide(0), explorer.pointOf(0, 3)); explorer.choose(3); draw();
-    saw.card = document.querySelector("#cards").textContent;"""
+    saw.card = document.querySelector("#cards").textContent;
+    saw.learned = [4, 5].map((row) => (forget(), explorer.choose(row), draw(), first("#cards").textContent));"""
     rows = one_arm._replace(arms=(bare,), shown={})
     saw = seen(page.render(rows, {}), script, tmp_path)
     assert saw["colours"] == ["vulnerability", "epoch_learned"]
@@ -432,6 +435,10 @@ def test_a_study_with_hardly_anything_known(one_arm, tmp_path):
     assert "not known" not in saw["words"][6]
     assert "The record itself is not on this page." in saw["card"]
     assert "Epoch learned: not known." in saw["card"]
+    never = "(models that never learn it count as after the end)"
+    late, in_time = saw["learned"]
+    assert f"Epoch learned {learned[4]:g} {never}: later than 50% of the records." in late
+    assert f"Epoch learned {learned[5]:g}: later than 0% of the records." in in_time
     assert "±" not in saw["card"]
 
 

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 
 from mia_jax.dynamics_study import figures, marks, tables
+from mia_jax.dynamics_study.looks import looks_of, shortened
 from mia_jax.dynamics_study.rows import CURVES, NUMBERS, Interval
 from mia_jax.report.figures import to_svg
 
@@ -217,7 +218,7 @@ def test_the_floor_goes_to_the_least_and_to_the_largest_speed_by_chance(study):
 )
 def test_arms_are_told_apart(make_study, levels):
     rows = gridded(make_study, levels)
-    looks = marks.looks(rows)
+    looks = looks_of(rows)
     assert len(set(looks.of.values())) == len(rows.arms)
     assert set(looks.keys) == {name for name, count in levels.items() if count > 1}
     most = max(levels, key=levels.get)
@@ -231,7 +232,7 @@ def test_arms_are_told_apart(make_study, levels):
 
 def test_a_fourth_factor_changes_no_look(make_study):
     rows = gridded(make_study, {"a": 3, "b": 2, "c": 2, "d": 2})
-    looks = marks.looks(rows)
+    looks = looks_of(rows)
     assert set(looks.keys) == {"a", "b", "c"}
     assert len(set(looks.of.values())) == 12
 
@@ -273,9 +274,9 @@ def test_numbers_that_are_missing_are_left_out(study):
 
 def test_where_nothing_happens_is_a_guide(study):
     arm = study.arms[0]
-    numbers = arm.numbers | {"speed_excess": Interval(0.001, -0.001, 0.003)}
+    numbers = arm.numbers | {"rank_epoch_learned": Interval(0.001, -0.001, 0.003)}
     figure = figures.arms(study._replace(arms=(arm._replace(numbers=numbers),)))
-    assert any(set(line.get_xdata()) == {0.0} for line in titled(figure, "Speed above").lines)
+    assert any(set(line.get_xdata()) == {0.0} for line in titled(figure, "ρ, epoch").lines)
     assert not any(set(line.get_xdata()) == {0.0} for line in titled(figure, "ρ, OUT").lines)
 
 
@@ -371,5 +372,5 @@ def test_names_are_not_read_as_mathematics_and_are_shortened(one_arm):
     arm = one_arm.arms[0]._replace(factors={"family": name})
     for figure in drawn(one_arm._replace(arms=(arm,))):
         ET.fromstring(to_svg(figure, "names"))
-    assert marks.shortened("abcdefghij", 5) == "ab…ij"
-    assert marks.shortened("abcde", 5) == "abcde"
+    assert shortened("abcdefghij", 5) == "ab…ij"
+    assert shortened("abcde", 5) == "abcde"

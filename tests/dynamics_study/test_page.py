@@ -171,6 +171,7 @@ def test_figures_have_captions_and_sizes_of_the_page(text, read):
     assert text.count("<svg ") == 3
     assert 'id="figure-1-a"' in text
     assert "Every record on the FPR-TPR plane at first, early and at the end." in read.text
+    assert "it is dotted, the cuts of vulnerability are dashed" in read.text
     assert "Arm: mlp sgd." in read.text
     assert "My own." in read.text
 

@@ -14,7 +14,7 @@ from mia_jax.models import Model
 from mia_jax.parallel import model_mesh
 from mia_jax.training import Plan, hyper_of
 from mia_jax.training.segment import epoch_order, initialise, step
-from mia_jax.training.shadow import all_models, programs_of, recipe_of
+from mia_jax.training.shadow import all_models, compile_programs, programs_of, recipe_of
 from mia_jax.training.sharpness import sharpness_aware
 
 SEED, RATE, RADIUS = 3, 0.2, 0.3
@@ -27,14 +27,20 @@ def _init(key, x):
 LOGISTIC = Model(_init, lambda params, x, *, key=None, train=False: x @ params["w"] + params["b"])
 
 
-def config_of(optimizer="sgd", radius=RADIUS, batch=10, epochs=1, decay=0.0):
+def config_of(radius=RADIUS):
+    """One step with all members, of plain SGD."""
+    return TrainingConfig(batch_size=10, epochs=1, optimizer="sgd", learning_rate=RATE, sam_radius=radius)
+
+
+def moving_config(radius=RADIUS):
+    """Three epochs of small batches, with momentum and weight decay."""
     return TrainingConfig(
-        epochs=epochs,
-        batch_size=batch,
-        optimizer=optimizer,
+        epochs=3,
+        batch_size=4,
+        optimizer="momentum",
         learning_rate=RATE,
         momentum=0.8,
-        weight_decay=decay,
+        weight_decay=0.05,
         sam_radius=radius,
     )
 
@@ -95,20 +101,21 @@ def assert_is_the_loop(trained, k, expected):
             np.testing.assert_allclose(found, values, rtol=1e-4, atol=3e-6, err_msg=f"{name} of {k}")
 
 
-@pytest.mark.parametrize("radius", [0.01, RADIUS, 5.0])
-def test_one_step_is_that_of_the_paper(train, dataset, five, radius):
-    config = config_of(radius=radius)
-    trained = train(LOGISTIC, five, config, (0, 1))
-    for k in range(5):
-        expected = train_by_hand(dataset, five, config, k, of_model(trained, k, 0))
+def test_one_step_is_that_of_the_paper(train, dataset, five):
+    """Radii of their own in one program, a last one of 0 for the plain gradient."""
+    radii = (0.01, RADIUS, 1.0, 5.0, 0.0)
+    trained = train(LOGISTIC, five, config_of(), (0, 1), hyper=at_radius(config_of(), radii))
+    for k, radius in enumerate(radii):
+        start = of_model(trained, k, 0)
+        expected = train_by_hand(dataset, five, config_of(radius=radius), k, start)
         assert_is_the_loop(trained, k, expected)
-    plain = train_by_hand(dataset, five, config_of(radius=0.0), 0, of_model(trained, 0, 0))[0]
-    assert np.abs(plain["w"] - of_model(trained, 0)["w"]).max() > 1e-4
+        plain = train_by_hand(dataset, five, config_of(radius=0.0), k, start)[0]
+        assert (np.abs(plain["w"] - expected[0]["w"]).max() > 1e-4) == (radius > 0)
 
 
 @pytest.mark.parametrize("in_place", [False, True])
 def test_with_momentum_weight_decay_and_empty_batches(train, dataset, ragged, in_place):
-    config = config_of("momentum", batch=4, epochs=3, decay=0.05)
+    config = moving_config()
     trained = train(LOGISTIC, ragged, config, (0, 1, 2, 3), in_place=in_place)
     for k in range(5):
         start = of_model(trained, k, 0)
@@ -117,7 +124,7 @@ def test_with_momentum_weight_decay_and_empty_batches(train, dataset, ragged, in
 
 
 def test_an_empty_batch_leaves_the_state_untouched(dataset, ragged, assert_same_bits):
-    config = config_of("momentum", batch=4, decay=0.1)
+    config = moving_config()
     recipe = recipe_of(LOGISTIC, ragged, config)
     ones = all_models(keys.roots(SEED), ragged, hyper_of(config, 5))
     one = jax.tree.map(lambda leaf: leaf[0], ones)
@@ -131,21 +138,20 @@ def test_an_empty_batch_leaves_the_state_untouched(dataset, ragged, assert_same_
     assert_same_bits(move(moving, np.zeros(4, bool)), moving)
 
 
-def test_without_a_radius_nothing_of_it_is_in_the_program(train, tiny_dropout, five, adam, monkeypatch):
-    """Same keys, same bits as ever: whatever radius the models carry, none is looked at."""
+def test_without_a_radius_nothing_of_it_is_in_the_program(train, five, monkeypatch, assert_same_bits):
+    """Whatever radius the models carry, none is looked at."""
 
     def never(*_):
-        raise AssertionError("a plain training asked for a sharpness-aware gradient")
+        raise AssertionError("a sharpness-aware gradient was asked for")
 
     monkeypatch.setattr("mia_jax.training.segment.sharpness_aware", never)
-    plain = recipe_of(tiny_dropout, five, adam)
-    assert plain == recipe_of(tiny_dropout, five, dataclasses.replace(adam, sam_radius=0.0))
-    config = dataclasses.replace(adam, learning_rate=0.07, batch_size=3)  # a program not yet compiled
-    one, other = (train(tiny_dropout, five, config, (4,), hyper=at_radius(config, r)) for r in (0.0, 9.0))
-    for leaf, same in zip(jax.tree.leaves(one.checkpoints), jax.tree.leaves(other.checkpoints), strict=True):
-        assert leaf.tobytes() == same.tobytes()
-    with pytest.raises(AssertionError, match="asked for a sharpness-aware gradient"):
-        train(tiny_dropout, five, dataclasses.replace(config, sam_radius=0.1), (4,))
+    monkeypatch.setattr("mia_jax.training.shadow.programs_of", compile_programs)
+    plain = config_of(radius=0.0)
+    assert plain == TrainingConfig(batch_size=10, epochs=1, optimizer="sgd", learning_rate=RATE)
+    one, other = (train(LOGISTIC, five, plain, (1,), hyper=at_radius(plain, r)) for r in (0.0, 9.0))
+    assert_same_bits(one.checkpoints, other.checkpoints)
+    with pytest.raises(AssertionError, match="a sharpness-aware gradient was asked for"):
+        train(LOGISTIC, five, config_of(), (1,))
 
 
 @pytest.mark.parametrize("radius", [0.0, 1e-6])
@@ -159,18 +165,19 @@ def test_near_no_radius_it_is_plain_training(train, tiny_dropout, five, adam, wh
     assert np.abs(far.params["out"] - whole.params["out"]).max(axis=(1, 2)).min() > 1e-2
 
 
-def test_radii_of_their_own_are_one_program_and_each_its_own_training(train, five, assert_same_bits):
-    config = config_of("momentum", batch=4, epochs=2)
-    other = dataclasses.replace(config, sam_radius=0.05)
+def test_radii_of_their_own_are_one_program_and_each_its_own_training(train, ragged, assert_same_bits):
+    config, other = moving_config(), moving_config(radius=0.05)
     mesh = model_mesh(jax.devices()[:2])
-    compiled = [programs_of(recipe_of(LOGISTIC, five, one), mesh, 1) for one in (config, other)]
+    compiled = [programs_of(recipe_of(LOGISTIC, ragged, one), mesh, 1) for one in (config, other)]
     assert compiled[0] is compiled[1]
-    assert programs_of(recipe_of(LOGISTIC, five, config_of(radius=0.0)), mesh, 1) is not compiled[0]
-    mixed = train(LOGISTIC, five, config, (2,), hyper=at_radius(config, [0.05, RADIUS, 0.05, RADIUS, 0.0]))
-    for k, alone in ((0, other), (1, config), (2, other), (3, config)):
-        expected = of_model(train(LOGISTIC, five, alone, (2,)), k)
-        assert_same_bits(of_model(mixed, k), expected)
-    assert (of_model(train(LOGISTIC, five, config, (2,)), 0)["w"] != of_model(mixed, 0)["w"]).any()
+    assert programs_of(recipe_of(LOGISTIC, ragged, moving_config(radius=0.0)), mesh, 1) is not compiled[0]
+    mixed = train(
+        LOGISTIC, ragged, config, (0, 1, 2, 3), hyper=at_radius(config, [0.05, RADIUS, 0.05, RADIUS, 0.0])
+    )
+    wide, narrow = (train(LOGISTIC, ragged, one, (0, 1, 2, 3)) for one in (config, other))
+    for k, alone in ((0, narrow), (1, wide), (2, narrow), (3, wide)):
+        assert_same_bits(of_model(mixed, k), of_model(alone, k))
+        assert (of_model(wide, k)["w"] != of_model(narrow, k)["w"]).any()
 
 
 def test_devices_chunks_and_interruptions_change_no_bit(train, tiny_dropout, five, adam, assert_same_bits):
@@ -214,37 +221,35 @@ def test_of_a_quadratic_it_is_known_and_the_norm_is_of_all_leaves(radius):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-5)
 
 
-def test_one_compiled_gradient_serves_many_models_and_radii():
+def test_mapped_over_models_each_has_its_own_direction_and_radius():
     _, start, split, gradient = quadratic()
-    params = split(jnp.stack([jnp.asarray(start, jnp.float32) * n for n in (1, 2, 3)], axis=1))
-    params = {"a": jnp.moveaxis(params["a"].reshape(2, 3), 1, 0)[:, None], "b": params["b"].T}
+    each = [split(jnp.asarray(start * factor, jnp.float32)) for factor in (1, -2, 3)]
     radii = jnp.asarray([0.0, 0.1, 3.0])
-    mapped = jax.vmap(lambda one, radius: sharpness_aware(gradient, one, radius))(params, radii)
-    for k in range(3):
-        alone = sharpness_aware(gradient, jax.tree.map(lambda leaf: leaf[k], params), radii[k])
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    mapped = jax.vmap(lambda one, radius: sharpness_aware(gradient, one, radius))(stacked, radii)
+    for k, one in enumerate(each):
+        alone = sharpness_aware(gradient, one, radii[k])
         for name in alone:
             np.testing.assert_allclose(mapped[name][k], alone[name], rtol=1e-5, atol=1e-5)
 
 
-def places(slope, params, radius):
-    """Where `sharpness_aware` asks for a gradient that is `slope` everywhere, and what it gives back."""
-    asked = []
+def place_of(slope, start, radius):
+    """Where the gradient is taken in the end, if it is `slope` at the start: elsewhere it tells the place."""
 
     def gradient(params):
-        asked.append(params)
-        return slope
+        here = jnp.all(jnp.stack([jnp.all(params[name] == start[name]) for name in start]))
+        return {name: jnp.where(here, slope[name], params[name]) for name in params}
 
-    return asked, sharpness_aware(gradient, params, jnp.float32(radius))
+    return sharpness_aware(gradient, start, jnp.float32(radius))
 
 
 @pytest.mark.parametrize("scale", [1e-15, 1e-6, 1.0, 1e6, 1e15])
 def test_the_step_to_the_sharpest_place_has_the_radius_as_its_length(scale):
     start = {"a": jnp.zeros(2), "b": jnp.zeros((1, 1))}
     slope = {"a": jnp.asarray([scale, -2 * scale]), "b": jnp.full((1, 1), 2 * scale)}
-    (first, second), _ = places(slope, start, 0.6)
-    np.testing.assert_array_equal(first["a"], start["a"])
-    np.testing.assert_allclose(second["a"], [0.2, -0.4], rtol=1e-5)
-    np.testing.assert_allclose(second["b"], [[0.4]], rtol=1e-5)
+    place = place_of(slope, start, 0.6)
+    np.testing.assert_allclose(place["a"], [0.2, -0.4], rtol=1e-5)
+    np.testing.assert_allclose(place["b"], [[0.4]], rtol=1e-5)
 
 
 NONE = np.zeros(3, np.float32)
@@ -259,18 +264,16 @@ NO_DIRECTION = {
 def test_without_a_direction_it_is_the_gradient_where_the_parameters_are(case):
     slope = dict(zip("ab", map(jnp.asarray, NO_DIRECTION[case]), strict=True))
     start = {"a": jnp.asarray([1.0, -2.0, 3.0]), "b": jnp.full(3, 1e30)}
-    (_, second), found = places(slope, start, 0.5)
+    place = place_of(slope, start, 0.5)
     for name in "ab":
-        np.testing.assert_array_equal(second[name], start[name])
-        np.testing.assert_array_equal(found[name], slope[name])
+        np.testing.assert_array_equal(place[name], slope[name])
 
 
-def test_a_model_that_diverges_leaves_the_others_alone(train, five, assert_same_bits):
-    config = config_of("momentum", batch=4, epochs=2)
+def test_a_model_that_diverges_leaves_the_others_alone(train, ragged, assert_same_bits):
+    config, epochs = moving_config(), (0, 1, 2, 3)
     rates = jnp.full(5, RATE, jnp.float32).at[2].set(3e38)
-    values = hyper_of(config, 5)._replace(learning_rate=rates)
-    spoiled, whole = train(LOGISTIC, five, config, (2,), hyper=values), train(LOGISTIC, five, config, (2,))
-    others = np.arange(5) != 2
+    spoiled = train(LOGISTIC, ragged, config, epochs, hyper=hyper_of(config, 5)._replace(learning_rate=rates))
+    whole, others = train(LOGISTIC, ragged, config, epochs), np.arange(5) != 2
     assert not np.isfinite(spoiled.params["w"][2]).all()
     assert_same_bits(*(jax.tree.map(lambda leaf: leaf[others], one.checkpoints) for one in (spoiled, whole)))
 
@@ -290,7 +293,7 @@ def test_a_config_with_dp_sgd_has_no_radius(private):
 def test_a_private_training_has_no_radius(train, five):
     defence = dp_sgd(batches_of("poisson", num_examples=10, batch_size=4, steps=3))
     with pytest.raises(ValueError, match=r"sam_radius is 0\.3 beside dp_sgd: .* leave it at 0"):
-        train(LOGISTIC, five, config_of(batch=4), (1,), defence=defence)
+        train(LOGISTIC, five, moving_config(), (1,), defence=defence)
 
 
 @pytest.mark.parametrize("radius", [-0.1, float("nan"), float("inf"), "0.1"])

@@ -36,3 +36,12 @@ function haloed(context, points, colour, ground, width) {
     context.stroke();
   }
 }
+
+function writeHaloed(context, words, { x, y }, colour, ground) {
+  context.lineJoin = "round";
+  context.lineWidth = 3.5;
+  context.strokeStyle = ground;
+  context.fillStyle = colour;
+  context.strokeText(words, x, y);
+  context.fillText(words, x, y);
+}

@@ -94,8 +94,8 @@ function drawCurve(context, arm, index, name, beside, across, down) {
     joined = value !== null;
   });
   context.strokeStyle = context.fillStyle = lineColour(index);
-  context.lineWidth = beside ? 1 : 1.9;
-  context.setLineDash(beside ? [1, 3] : DASHES[index % DASHES.length]);
+  context.lineWidth = beside ? 1.3 : 1.9;
+  context.setLineDash(beside ? [1.5, 2.5] : DASHES[index % DASHES.length]);
   context.stroke();
   context.setLineDash([]);
   if (beside) return;

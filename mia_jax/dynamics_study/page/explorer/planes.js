@@ -72,6 +72,7 @@ function drawPanel(panel) {
   drawSquare(context, panel.geometry, colours);
   if (at >= 0) {
     drawPoints(panel, context, at, colours);
+    nameCuts(context, panel.geometry, colours); // above the points, which often lie thick there
     drawCenter(panel, context, at, colours);
     const ways = state.chosen.filter((one) => one.pool === arm.pool).map((one) => wayOf(panel, one, at));
     for (const way of ways) drawWay(context, way, colours);
@@ -100,10 +101,6 @@ function drawSquare(context, g, colours) {
   context.setLineDash([]);
   context.fillStyle = colours.soft;
   context.font = "11px system-ui, sans-serif";
-  context.textAlign = "left";
-  for (const cut of data.cuts.filter((one) => one > 0)) {
-    context.fillText(short(cut), acrossAt(g, 1 - cut) + 1, downAt(g, 1) + 12);
-  }
   context.textAlign = "center";
   for (const tick of TICKS) context.fillText(short(tick), acrossAt(g, tick), g.top + g.size + 14);
   context.fillText("FPR: called a member by models without it", g.left + g.size / 2, g.top + g.size + 29);
@@ -115,6 +112,15 @@ function drawSquare(context, g, colours) {
   context.textAlign = "center";
   context.fillText("TPR: by models with it", 0, 0);
   context.restore();
+}
+
+function nameCuts(context, g, colours) {
+  context.font = "11px system-ui, sans-serif";
+  context.textAlign = "left";
+  for (const cut of data.cuts.filter((one) => one > 0)) {
+    const place = { x: acrossAt(g, 1 - cut) + 1, y: downAt(g, 1) + 12 };
+    writeHaloed(context, short(cut), place, colours.text, colours.ground);
+  }
 }
 
 // Offsets of the pixels of a disc in an image that is so many pixels wide.

@@ -1,6 +1,7 @@
 // Chosen records: their cards, and the list of the most exposed to choose from.
 
 const RANKED = 20;
+const NEVER = " (models that never learn it count as after the end)";
 
 function choose(row, pool = arms[state.listed.arm].pool) {
   if (!Number.isInteger(row) || row < 0 || row >= pool.records) return false;
@@ -113,7 +114,8 @@ function sentences(arm, row) {
     if (!values) continue;
     const value = values[row];
     const beyond = () => `${more} ${percent(shareBelow(values, value))} of the records`;
-    found.push(Number.isFinite(value) ? `${title} ${short(value)}: ${beyond()}.` : `${title}: not known.`);
+    const late = name === "epoch_learned" && value > arm.epochs[arm.last] ? NEVER : "";
+    found.push(Number.isFinite(value) ? `${title} ${short(value)}${late}: ${beyond()}.` : `${title}: not known.`);
   }
   return found;
 }

@@ -43,11 +43,7 @@ function drawHead(panel, context, { row, places, colour }, colours) {
   context.font = "bold 12px system-ui, sans-serif";
   const right = x < panel.geometry.width - 60;
   context.textAlign = right ? "left" : "right";
-  context.lineWidth = 3;
-  context.strokeStyle = colours.ground;
-  context.fillStyle = colour;
-  context.strokeText(row, x + (right ? 10 : -10), y + 4);
-  context.fillText(row, x + (right ? 10 : -10), y + 4);
+  writeHaloed(context, row, { x: x + (right ? 10 : -10), y: y + 4 }, colour, colours.ground);
 }
 
 function stateName(s) {
