@@ -80,7 +80,6 @@ def numbers(found, fpr, tpr):
         "displacement": np.hypot(*(rate.mean(axis=1)[-1] - rate.mean(axis=1)[0] for rate in (fpr, tpr))),
         "speed": np.nanmean(found["speed"]),
         "speed_floor": np.nanmean(found["speed_floor"]),
-        "speed_excess": np.nanmean(found["speed"] - found["speed_floor"]),
         "peak_speed": np.nanmax(found["speed"]),
         "signed_speed": np.nanmean(found["signed_speed"]),
         "entropy_change": found["entropy"][-1] - found["entropy"][0],

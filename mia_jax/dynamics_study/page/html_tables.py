@@ -64,6 +64,25 @@ def plain_table(caption: str, given: Iterable[tuple[str, Sequence[Mapping[str, A
     return Table(caption, heads, cells)
 
 
+def comparison_table(rows: DynamicsRows) -> Table | None:
+    """Arms that differ in one factor, second less first; None where there are none."""
+    if not rows.compared:
+        return None
+    heads = ["Factor", "Second", "less first", "At", "Measure", "Difference", "p", "Shared"]
+    lines = [
+        [
+            *(Cell(spoken(str(row["factor"]))), Cell(row["second"]), Cell(row["first"]), Cell(row["at"])),
+            Cell(_title(row["measure"])),
+            tables.number_cell(Interval(row["difference"], row["low"], row["high"])),
+            Cell(f"{row['p']:.2g}"),
+            Cell(row["shared"]),
+        ]
+        for row in rows.compared
+    ]
+    caption = f"Differences between arms, with {interval_name(rows.confidence)}s; p stands by itself"
+    return Table(caption, [Cell(head) for head in heads], lines, 5)
+
+
 def _title(column: str) -> str:
     """A column's name as a heading."""
     return NUMBERS[column].title if column in NUMBERS else spoken(column)

@@ -70,6 +70,7 @@ def render(rows: DynamicsRows, svgs: Mapping[str, str]) -> str:
         also=html_tables.plain_table(
             "Called a member otherwise", [(arm.name, arm.also) for arm in rows.arms]
         ),
+        compared=html_tables.comparison_table(rows),
         cuts=listed([f"{cut:g}" for cut in rows.cuts]),
         precision=" ".join(words.precision(sent)),
         figures=list(_placed(rows, svgs)),

@@ -82,7 +82,8 @@ def reading(rows: DynamicsRows) -> list[str]:
         "farther up and to the left, the more its membership shows.",
         f"Vulnerability: TPR - FPR of one record, from -1 to 1. Its states are parted at {cuts}.",
         f"Numbers stand with {interval_name(rows.confidence)}s below them, where they have any.",
-        "Speed by chance is what sampling noise alone makes: only what exceeds it is movement.",
+        "Speed by chance is what the same calls would show if membership were permuted and the attack fitted anew. "
+        "Where nothing is given away, both are alike. It is no lower bound: certain calls move less than random ones.",
         "Early recall and precision are taken between disjoint halves of the models; even a cloud that stands still "
         "reaches no more than the ceiling.",
         *shown,
@@ -99,7 +100,11 @@ def limits(rows: DynamicsRows) -> list[str]:
         "The most exposed records are picked after the fact: their vulnerability is too high on average.",
         "Ways of single records hold sampling noise at every checkpoint, of the same models and thus correlated.",
         "An attack is a lower bound on what leaks: a stronger one would place records farther out.",
-        "Intervals stand each by itself; among many some miss. Differences between arms need those of the claims.",
+        "Intervals of vulnerability, displacement and of differences between arms are over other models and other "
+        "records of the same kind; all others are over records alone, given these models.",
+        "Intervals stand each by itself; among many some miss. Differences between arms have their own.",
+        "Before anything is learned the cloud is not round: leave-one-out targets share noisy references, which "
+        "spreads records farther than sampling does.",
         "Everything is of these pools of records. Another pool may behave otherwise.",
     ]
 
