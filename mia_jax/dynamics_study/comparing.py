@@ -71,7 +71,8 @@ def _difference(first: Arm, second: Arm, shared: str, confidence: float) -> dyna
             dynamics.center_interval(*_calls(ends), twin=ends.twin, confidence=confidence) for ends in (b, a)
         )
         pairs = zip(*centers, strict=True)
-        return dynamics.CenterDifference(*(dynamics.unpaired_difference(*pair, confidence) for pair in pairs))
+        found = [dynamics.unpaired_difference(one, other, confidence) for one, other in pairs]
+        return dynamics.CenterDifference(*found)
     placed = ~np.isnan(first.vulnerability[-1] + second.vulnerability[-1])
     one, other = (
         dynamics.Ends(ends.first, ends.last, ends.known_first & placed[None], ends.known_last & placed[None])

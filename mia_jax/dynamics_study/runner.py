@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mia_jax import __version__, data, models, run_directory, study
 from mia_jax import config as configs
-from mia_jax.config import Config
+from mia_jax.config import Config, ConfigError
 from mia_jax.dynamics_study import calling, comparing, keeping, measuring, showing
 from mia_jax.dynamics_study.arms import Run, runs
 from mia_jax.dynamics_study.claims import claims
@@ -125,6 +125,11 @@ def _check(workdir: Path, todo: Sequence[Run], overwrite: bool) -> None:
             raise RunError(f"{workdir} holds a run of its own: name another --workdir for the study.")
         if not (workdir / "dynamics_config.json").exists():
             run_directory.check_empty(workdir)
+    if FAMILY in todo[0].levels and _names_families(todo):
+        raise ConfigError(
+            f"config.dynamics.factors has the name {FAMILY!r}: where runs have several families, it is theirs; choose "
+            "another."
+        )
     for one in todo:
         if not overwrite:
             run_directory.check_config(workdir / one.name, one.config)

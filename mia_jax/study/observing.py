@@ -109,7 +109,7 @@ def never_members(run: RunDirectory) -> np.ndarray:
     """The pool's own records that config.membership.without keeps from all models: bool [N]."""
     member = np.asarray(run.membership().member)[:, columns(run.config, "pool")]
     asked = bool(run.config.membership.without)
-    return ~member.any(axis=0) if asked else np.zeros(member.shape[1], bool)
+    return ~np.any(member, axis=0) if asked else np.zeros(member.shape[1], bool)
 
 
 def columns(config: Config, part: Part) -> slice:
