@@ -313,3 +313,103 @@ def test_coins_are_not_of_the_bits_that_draw_the_records():
         keys = [jax.random.fold_in(jax.random.fold_in(root, model), number) for model in range(4)]
         near = np.stack([jax.random.bernoulli(key, 0.5, (30,)) for key in keys])
         assert (near != coins).any(axis=1).all()
+
+
+# Records that no model gets
+
+
+def size_of(name, left):
+    """A train_size that the design takes of so many records."""
+    return left // 2 if name == "paired" else 15
+
+
+def drawn_without(name, without, num_models=64, pool_size=60, num_canaries=0, seed=0):
+    config = design(name, num_models, size_of(name, pool_size - len(without)))
+    return draw(jax.random.key(seed), config, pool_size, num_canaries, np.asarray(without, int))
+
+
+LEFT_OUT = (0, 7, 8, 30, 31, 58, 59, 12)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+@pytest.mark.parametrize("num_canaries", [0, 9])
+def test_records_left_out_are_in_no_model_and_sizes_are_as_asked(name, num_canaries):
+    membership = drawn_without(name, LEFT_OUT, num_canaries=num_canaries)
+    member, n = membership.member[:, :60], size_of(name, 52)
+    assert membership.member.shape == (64, 60 + num_canaries)
+    assert not member[:, LEFT_OUT].any()
+    if name != "bernoulli":
+        assert (member.sum(axis=1) == n).all()
+        assert membership.indices.shape == (64, n + num_canaries)
+    for held, indices, mask in zip(*membership[:3], strict=True):
+        assert sorted(indices[mask]) == np.flatnonzero(held).tolist()
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_those_that_are_left_are_held_equally_often(name):
+    num_models = 1000
+    counts = drawn_without(name, LEFT_OUT, num_models).member.sum(axis=0)
+    left, share = np.setdiff1d(np.arange(60), LEFT_OUT), size_of(name, 52) / 52
+    if name == "paired":
+        np.testing.assert_array_equal(counts[left], num_models // 2)
+    spread = np.sqrt(num_models * share * (1 - share))
+    assert (np.abs(counts[left] - num_models * share) < 4.5 * spread).all()
+    assert abs(counts[left].mean() - num_models * share) < 4.5 * spread / np.sqrt(left.size)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+@pytest.mark.parametrize("nothing", [None, np.zeros(0, np.int64), []])
+def test_with_nothing_left_out_the_draw_is_what_it_always_was(name, nothing):
+    config = design(name, 64, 30)
+    before = draw(jax.random.key(0), config, 60)
+    for one, other in zip(draw(jax.random.key(0), config, 60, 0, nothing), before, strict=True):
+        assert (one.dtype, one.tobytes()) == (other.dtype, other.tobytes())
+    assert before.member.tobytes() == as_it_was(name, 60, 64, 30).tobytes()
+
+
+def as_it_was(name, pool_size, num_models, train_size):
+    """The draw of runs that were made before records could be left out: bool [K, N]."""
+
+    def of_model(k):
+        key = jax.random.fold_in(jax.random.key(0), k)
+        if name == "bernoulli":
+            return np.asarray(jax.random.bernoulli(key, train_size / pool_size, (pool_size,)))
+        first = np.asarray(jax.random.permutation(key, pool_size))[:train_size]
+        return np.isin(np.arange(pool_size), first)
+
+    if name != "paired":
+        return np.stack([of_model(k) for k in range(num_models)])
+    halves = [of_model(k) for k in range(num_models // 2)]
+    return np.stack([one for half in halves for one in (half, ~half)])
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_with_records_left_out_more_models_keep_those_that_were_there(name):
+    before, after = (drawn_without(name, LEFT_OUT, models, num_canaries=9) for models in (64, 70))
+    for one, other in zip(before, after, strict=True):
+        assert other[:64].tobytes() == one.tobytes()
+
+
+def test_halves_of_what_is_left_are_complementary():
+    membership = drawn_without("paired", LEFT_OUT)
+    left = np.setdiff1d(np.arange(60), LEFT_OUT)
+    for model, twin in enumerate(membership.twin):
+        np.testing.assert_array_equal(membership.member[model, left], ~membership.member[twin, left])
+
+
+@pytest.mark.parametrize("name", ["fixed_size", "bernoulli"])
+@pytest.mark.parametrize("left_out", [45, 46, 60])
+def test_a_design_that_needs_more_than_is_left_is_refused(name, left_out):
+    with pytest.raises(ConfigError) as caught:
+        drawn_without(name, range(left_out))
+    assert str(caught.value) == (
+        f"config.membership.train_size is 15: it must be below {60 - left_out}, the records that "
+        "config.membership.without leaves, or no record is ever a non-member."
+    )
+    assert not drawn_without(name, range(44)).member[:, :44].any()
+
+
+@pytest.mark.parametrize("train_size", [25, 27, 30])
+def test_paired_models_need_exactly_half_of_what_is_left(train_size):
+    with pytest.raises(ConfigError, match=f'train_size is {train_size}: the "paired" design needs exactly'):
+        draw(jax.random.key(0), design("paired", 8, train_size), 60, 0, np.asarray(LEFT_OUT))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mia_jax.config import DataConfig
@@ -44,10 +46,19 @@ def _resized(table: Table, size: int) -> Table:
     """The same records, [M, size, size, …]."""
     import jax
 
-    # On the CPU wherever it runs, so that the same file gives the same records.
-    cpu = jax.local_devices(backend="cpu")[0]
+    cpu = _cpu()
     values = np.empty((len(table.y), size, size, *table.values.shape[3:]), np.float32)
     for start in range(0, len(values), _AT_ONCE):
         block = jax.device_put(table.values[start : start + _AT_ONCE].astype(np.float32), cpu)
         values[start : start + _AT_ONCE] = jax.image.resize(block, (len(block), *values.shape[1:]), "linear")
     return table._replace(values=values)
+
+
+def _cpu() -> Any:
+    """The device that images are resized on wherever it runs, so that the same file gives the same records."""
+    import jax
+
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:  # JAX_PLATFORMS names an accelerator alone
+        return jax.local_devices()[0]

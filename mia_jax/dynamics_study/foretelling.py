@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mia_jax import dynamics
-from mia_jax.dynamics_study.measuring import early_checkpoint
+from mia_jax.dynamics_study.halves import early_checkpoint
 from mia_jax.dynamics_study.rows import Arm, DynamicsRows
 from mia_jax.dynamics_study.writing import file_names
 from mia_jax.report import atomic

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from mia_jax import dynamics
 from mia_jax.config import DynamicsConfig
-from mia_jax.dynamics import Estimate, Foretelling, HalvesAgreement, RankCorrelation
+from mia_jax.dynamics import Estimate, HalvesAgreement
 from mia_jax.dynamics_study import calling
 from mia_jax.dynamics_study.calling import Followed, Judge
+from mia_jax.dynamics_study.correctness import accuracies_of, difficulty_of
 from mia_jax.dynamics_study.depths import prediction_depths
+from mia_jax.dynamics_study.halves import (
+    Halves,
+    between_halves,
+    early_numbers,
+    foretold_row,
+    mean_rank,
+    vulnerability_by,
+)
 from mia_jax.dynamics_study.rows import Arm, Ends, Interval
 from mia_jax.identity import RunError
 from mia_jax.models import Model
@@ -21,20 +30,6 @@ from mia_jax.types import Dataset
 
 DRAWS = 1000
 """Bootstrap draws of records behind an interval."""
-
-
-class Halves(NamedTuple):
-    """What the splits of the models into halves say, all splits together.
-
-    agreement, foretold: between halves. ranks: by difficulty, one correlation a split and direction. early_v:
-    [2P, 2, N], by each half the vulnerability at the early checkpoint and at the end; the second P rows are
-    the other halves of the first.
-    """
-
-    agreement: HalvesAgreement
-    foretold: Foretelling
-    ranks: Mapping[str, list[RankCorrelation]]
-    early_v: np.ndarray
 
 
 def arm_of(
@@ -56,9 +51,9 @@ def arm_of(
     ends = _ends(followed, judge)
     errors = dynamics.plane_errors(fpr, tpr, followed.member, iter([ends.known_last] * len(times)))
     depths = prediction_depths(followed, dataset, model, settings.depth_neighbours)
-    halves = _halves(followed, judge, settings, depths, rng)
+    halves = between_halves(followed, judge, settings, depths, rng)
     floor = _floor(followed, judge, settings, rng)
-    accuracies = _accuracies(followed)
+    accuracies = accuracies_of(followed)
     return Arm(
         factors=dict(factors),
         pool=pool,
@@ -70,19 +65,14 @@ def arm_of(
         fpr_error=errors[0],
         tpr_error=errors[1],
         labels=run.labels("pool")[observing.columns(run.config, "pool")],
-        difficulty=_difficulty(followed, depths),
+        difficulty=difficulty_of(followed, depths),
         curves=_curves(fpr, tpr, times, settings, floor, halves.agreement, accuracies),
         numbers=_numbers(followed, fpr, tpr, times, settings, floor, halves, ends, accuracies, rng),
         transitions=dynamics.transition_matrix(tpr - fpr, settings.cuts),
         also=_also(followed, settings),
-        foretold=_foretold(halves.foretold, settings, run.epochs),
+        foretold=foretold_row(halves.foretold, settings, run.epochs),
         ends=ends,
     )
-
-
-def early_checkpoint(epochs: tuple[int, ...], share: float) -> int:
-    """The last checkpoint within the first `share` of training, the first where none is."""
-    return max((number for number, epoch in enumerate(epochs) if epoch <= share * epochs[-1]), default=0)
 
 
 def _check_known(followed: Followed, v: np.ndarray) -> None:
@@ -120,94 +110,6 @@ def _floor(
         permutations=settings.permutations,
         twin=followed.twin,
     )
-
-
-def _correct(followed: Followed, checkpoint: int) -> np.ndarray:
-    """Whether each model is right about each record of the pool: bool [K, N]."""
-    ours = observing.columns(followed.run.config, "pool")
-    return followed.run.segments(followed.family).signal("pool/correct", checkpoint)[:, ours] > 0.5
-
-
-def _difficulty(
-    followed: Followed, depths: np.ndarray | None, models: np.ndarray | None = None
-) -> dict[str, np.ndarray]:
-    """Difficulties by the valid models of a part, larger = harder: [N] each. models: bool [K]; None: all."""
-    part = followed.valid if models is None else followed.valid & models
-    member, epochs = followed.member[part], followed.run.epochs
-    right = (_correct(followed, number)[part] for number in range(len(epochs)))
-    found = {}
-    if len(epochs) > 1:
-        found["epoch_learned"] = dynamics.epoch_learned(right, member, np.asarray(epochs, np.float64)).epoch
-    last = _correct(followed, len(epochs) - 1)[part]
-    found["out_error"] = 1.0 - dynamics.out_accuracy(last[:, None], member)[0]
-    if depths is not None:
-        found["prediction_depth"] = dynamics.mean_depth(depths[part], member)
-    return found
-
-
-def _halves(
-    followed: Followed,
-    judge: Judge,
-    settings: DynamicsConfig,
-    depths: np.ndarray | None,
-    rng: np.random.Generator,
-) -> Halves:
-    """Early determination, early warning and difficulty between halves of the models, kept apart."""
-    epochs, member = followed.run.epochs, followed.member
-    confidence = followed.run.config.report.confidence
-    early, last = early_checkpoint(epochs, settings.early), len(epochs) - 1
-    splits = dynamics.model_halves(len(member), settings.splits, rng, followed.twin)
-    agreed, foretold, by_half = [], [], []
-    ranks: dict[str, list[RankCorrelation]] = {}
-    for half in splits:
-        called, known = calling.calls(followed, judge, half=half)
-        agreed.append(
-            dynamics.determination_between_halves(called, member, half[None], settings.cuts[-1], known)
-        )
-        then = calling.calls_at(followed, judge, early, half=half)
-        end = calling.calls_at(followed, judge, last, half=half)
-        foretold.append(
-            dynamics.foretelling(
-                then[0],
-                end[0],
-                member,
-                half[None],
-                settings.foretold,
-                then[1],
-                end[1],
-                cut=settings.cuts[-1],
-            )
-        )
-        sides = [np.stack([_v(*pair, member, part) for pair in (then, end)]) for part in (half, ~half)]
-        by_half.append(sides)
-        for part, other in ((half, sides[1][1]), (~half, sides[0][1])):
-            for name, values in _difficulty(followed, depths, part).items():
-                found = dynamics.rank_correlation(values, other, confidence=confidence)
-                ranks.setdefault(name, []).append(found)
-    v = np.array(by_half)  # [P, 2, 2, N]: split, half, (early, end)
-    return Halves(
-        dynamics.combined_halves(agreed),
-        dynamics.combined_foretelling(foretold),
-        ranks,
-        np.concatenate([v[:, 0], v[:, 1]]),
-    )
-
-
-def _v(called: np.ndarray, known: np.ndarray, member: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """Vulnerability by a part of the models at one checkpoint: [N]."""
-    fpr, tpr = dynamics.plane(called[part][:, None], member[part], known[part][:, None])
-    return (tpr - fpr)[0]
-
-
-def _accuracies(followed: Followed) -> dict[str, np.ndarray]:
-    """Mean accuracy of the valid models at each checkpoint, on members and on test records: [T] each."""
-    found: dict[str, list[float]] = {"train_accuracy": [], "test_accuracy": []}
-    segments, fit = followed.run.segments(followed.family), followed.valid
-    for number in range(len(followed.run.epochs)):
-        right, member = _correct(followed, number)[fit], followed.member[fit]
-        found["train_accuracy"].append(float(np.sum(right & member) / max(np.sum(member), 1)))
-        found["test_accuracy"].append(float(np.mean(segments.signal("test/correct", number)[fit])))
-    return {name: np.array(values) for name, values in found.items()}
 
 
 def _curves(
@@ -307,9 +209,9 @@ def _numbers(
         found |= _speeds(fpr, tpr, times, floor, over_records, confidence)
         entry = dynamics.entry_into_highest(v, settings.cuts)
         found["peak_entry"] = _alone(entry.peak)
-    found |= _early(halves.early_v, settings, rng, over_records)
+    found |= early_numbers(halves.early_v, settings, rng, over_records)
     for name, ranks in halves.ranks.items():
-        found[f"rank_{name}"] = _mean_rank(ranks)
+        found[f"rank_{name}"] = mean_rank(ranks)
     for name, curve in accuracies.items():
         found[name] = _alone(float(curve[-1]))
     return found
@@ -349,89 +251,6 @@ def _entropy_change(fpr: np.ndarray, tpr: np.ndarray, bins: int) -> float:
     return float(last - first)
 
 
-def _early(
-    by_half: np.ndarray, settings: DynamicsConfig, rng: np.random.Generator, over_records: Any
-) -> dict[str, Interval]:
-    """Early determination between halves with intervals over records. by_half: [2P, 2, N]."""
-    known = np.all(np.isfinite(by_half), axis=1)
-    known &= np.roll(known, len(known) // 2, axis=0)
-    # Vulnerabilities are ratios of small numbers: ties at the edge of a list are drawn by lot, for each anew.
-    v = np.where(known[:, None], by_half + rng.uniform(0, 1e-9, by_half.shape), -np.inf)
-    high = v >= settings.cuts[-1] - 1e-9
-
-    def shares(rows: np.ndarray) -> np.ndarray:
-        recall, ceiling, precision = _agreement(high[:, :, rows])
-        listed, drawn = known[:, rows], v[:, :, rows]
-        count = listed.sum(axis=1)
-        size = np.maximum(1, np.floor(settings.foretold * count + 0.5 + 1e-9).astype(int))
-        edge = np.take_along_axis(np.sort(drawn, axis=2), (rows.size - size)[:, None, None], axis=2)
-        overlap, at_best, _ = _agreement((drawn >= edge) & listed[:, None])
-        chance = _mean_ratio(size, count)
-        return np.array(
-            [
-                recall,
-                ceiling,
-                _over(recall, ceiling),
-                precision,
-                overlap,
-                at_best,
-                _over(overlap - chance, at_best - chance),
-            ]
-        )
-
-    names = (
-        "early_recall",
-        "early_ceiling",
-        "early_ratio",
-        "early_precision",
-        "top_overlap",
-        "top_ceiling",
-        "top_ratio",
-    )
-    found = over_records(shares)
-    return {
-        name: Interval(float(found.value[i]), float(found.low[i]), float(found.high[i]))
-        for i, name in enumerate(names)
-    }
-
-
-def _agreement(marked: np.ndarray) -> tuple[float, float, float]:
-    """Of sets marked early and at the end by each half, bool [2P, 2, S], with the other half's at the end: mean
-    recall, the same of the set at the end, and mean precision.
-    """
-    other = np.roll(marked[:, 1], len(marked) // 2, axis=0)
-    sizes, listed = other.sum(axis=1), marked[:, 0].sum(axis=1)
-    then, end = ((marked[:, i] & other).sum(axis=1) for i in (0, 1))
-    return (
-        _mean_ratio(then, sizes),
-        _mean_ratio(end, sizes),
-        _mean_ratio(then, listed),
-    )
-
-
-def _mean_ratio(part: np.ndarray, whole: np.ndarray) -> float:
-    """The mean of the ratios whose whole is not 0; NaN where none is."""
-    some = whole > 0
-    return float(np.mean(part[some] / whole[some])) if some.any() else float("nan")
-
-
-def _over(part: float, whole: float) -> float:
-    """part / whole, NaN where the whole is not positive."""
-    return part / whole if whole > 0 else float("nan")
-
-
-def _mean_rank(ranks: list[RankCorrelation]) -> Interval:
-    """The mean correlation over splits, its interval as wide as that of one split on average."""
-    rows = np.array([rank[:3] for rank in ranks])
-    rows = rows[~np.isnan(rows).any(axis=1)]
-    if not len(rows):
-        return Interval(np.nan, np.nan, np.nan)
-    # Splits share records and models: averaging them takes noise away, and no width is claimed for it.
-    return Interval(
-        *(float(end) for end in np.tanh(np.mean(np.arctanh(np.clip(rows, -0.999999, 0.999999)), axis=0)))
-    )
-
-
 def _also(followed: Followed, settings: DynamicsConfig) -> list[dict[str, Any]]:
     """The center by other decisions: the same attack at stated FPRs, and other attacks at them."""
     found = []
@@ -448,7 +267,9 @@ def _also(followed: Followed, settings: DynamicsConfig) -> list[dict[str, Any]]:
                 twin=followed.twin,
                 confidence=followed.run.config.report.confidence,
             )
-            v = _v(ends.last, ends.known_last, followed.member, np.ones(len(followed.member), bool))
+            v = vulnerability_by(
+                ends.last, ends.known_last, followed.member, np.ones(len(followed.member), bool)
+            )
             found.append(
                 {
                     "attack": name,
@@ -459,18 +280,6 @@ def _also(followed: Followed, settings: DynamicsConfig) -> list[dict[str, Any]]:
                 }
             )
     return found
-
-
-def _foretold(found: Foretelling, settings: DynamicsConfig, epochs: tuple[int, ...]) -> dict[str, Any]:
-    """The early warning as plain values: what a list reaches, beside its ceiling and chance."""
-    row: dict[str, Any] = {
-        "epoch": epochs[early_checkpoint(epochs, settings.early)],
-        "share": settings.foretold,
-    }
-    for name in found.early._fields:
-        for kind in ("early", "ceiling", "chance"):
-            row[name if kind == "early" else f"{name}_{kind}"] = float(getattr(getattr(found, kind), name))
-    return row
 
 
 def _interval(found: Estimate) -> Interval:

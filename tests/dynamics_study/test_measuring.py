@@ -22,7 +22,7 @@ from mia_jax.config import (
     RecordingConfig,
     TrainingConfig,
 )
-from mia_jax.dynamics_study import calling, measuring
+from mia_jax.dynamics_study import calling, halves, measuring
 from mia_jax.dynamics_study.rows import CURVES, NUMBERS
 from mia_jax.identity import RunError
 from mia_jax.segments import Segments
@@ -464,7 +464,7 @@ def test_lists_are_of_the_records_that_are_known(missing):
         return dynamics.Resampled(value, value, value)
 
     settings = DynamicsConfig(foretold=0.1)
-    found = measuring._early(by_half, settings, rng, over_records)
+    found = halves.early_numbers(by_half, settings, rng, over_records)
     early, ceiling, chance = top_shares(by_half[:, 0], by_half[:, 1], 0.1)
     assert found["top_overlap"].value == pytest.approx(early)
     assert found["top_ceiling"].value == pytest.approx(ceiling)
@@ -476,7 +476,7 @@ def test_nothing_known_is_no_number_and_no_warning():
         return dynamics.record_bootstrap(statistic, 20, np.random.default_rng(0), 10)
 
     by_half = np.full((4, 2, 20), np.nan)
-    found = measuring._early(by_half, DynamicsConfig(), np.random.default_rng(0), over_records)
+    found = halves.early_numbers(by_half, DynamicsConfig(), np.random.default_rng(0), over_records)
     assert np.isnan(np.array(list(found.values()))).all()
 
 
@@ -491,10 +491,10 @@ def test_confidence_is_that_of_the_config(finished):
 
 
 def test_the_early_checkpoint_is_the_last_within_its_share():
-    assert measuring.early_checkpoint((0, 2, 8, 30), 0.3) == 2
-    assert measuring.early_checkpoint((3, 6, 9, 10), 0.3) == 0
-    assert measuring.early_checkpoint((4, 6, 9, 10), 0.3) == 0  # none is: the first
-    assert measuring.early_checkpoint((30,), 0.3) == 0
+    assert halves.early_checkpoint((0, 2, 8, 30), 0.3) == 2
+    assert halves.early_checkpoint((3, 6, 9, 10), 0.3) == 0
+    assert halves.early_checkpoint((4, 6, 9, 10), 0.3) == 0  # none is: the first
+    assert halves.early_checkpoint((30,), 0.3) == 0
 
 
 def test_one_checkpoint_alone_has_a_place_and_no_speed(tmp_path):
