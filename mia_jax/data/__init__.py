@@ -13,6 +13,7 @@ synthetic:...  generators with known answers: `gaussian` and `markov`
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 from mia_jax.config import CanariesConfig, ConfigError, DataConfig
@@ -53,4 +54,18 @@ def load(config: DataConfig, canaries: CanariesConfig | None = None) -> Dataset:
             f'config.data.source is {config.source!r}: it must be "digits", "npz:PATH", "tfds:NAME", '
             '"synthetic:gaussian" or "synthetic:markov".'
         )
-    return parts.dataset(images.resized(loader(config, rest), config), config, canaries)
+    if prefix == "npz":
+        return _of_archive(config, canaries, npz.stamp(config, rest))
+    return _parted(config, canaries)
+
+
+def _parted(config: DataConfig, canaries: CanariesConfig | None) -> Dataset:
+    """The parts of a source that is known."""
+    prefix, _, rest = config.source.partition(":")
+    return parts.dataset(images.resized(_LOADERS[prefix](config, rest), config), config, canaries)
+
+
+@functools.lru_cache(maxsize=1)  # the runs of a study read the same records again and again
+def _of_archive(config: DataConfig, canaries: CanariesConfig | None, stamp: tuple[int, ...]) -> Dataset:
+    """The parts of an archive that has not changed since. stamp: tells its states apart."""
+    return _parted(config, canaries)

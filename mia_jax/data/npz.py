@@ -34,7 +34,7 @@ def read(config: DataConfig, path: str) -> Source:
     """
     if not path:
         raise source_error(config, 'a path must follow "npz:", as in "npz:records.npz"')
-    file = pathlib.Path(config.directory).expanduser() / pathlib.Path(path).expanduser()
+    file = _file(config, path)
     if not file.is_file():
         raise source_error(
             config,
@@ -64,6 +64,18 @@ def _arrays(config: DataConfig, file: pathlib.Path) -> dict[str, np.ndarray | No
 def _is_known(name: str) -> bool:
     stem, _, split = name.partition("_")
     return name == "vocab" or (stem in ("x", "y", "length", "lengths") and split in ("", "train", "test"))
+
+
+def stamp(config: DataConfig, path: str) -> tuple[int, ...]:
+    """What tells states of the archive apart without reading it: size and time of the last change."""
+    file = _file(config, path)
+    state = file.stat() if file.is_file() else None
+    return () if state is None else (state.st_size, state.st_mtime_ns)
+
+
+def _file(config: DataConfig, path: str) -> pathlib.Path:
+    """Where the archive is."""
+    return pathlib.Path(config.directory).expanduser() / pathlib.Path(path).expanduser()
 
 
 def _source(config: DataConfig, arrays: Mapping[str, np.ndarray | None]) -> Source:

@@ -25,6 +25,10 @@ Pair = tuple[np.ndarray, np.ndarray]
 """Calls and where they are known, bool [K, N] each."""
 
 
+class NotPlacedError(RunError):
+    """A family of which no record can be placed on the plane; the message says why."""
+
+
 class Judge(NamedTuple):
     """Who calls records members. fpr: 0 calls at a score of 0 and above, else by a threshold set on other models."""
 

@@ -11,7 +11,7 @@ from mia_jax import dynamics
 from mia_jax.config import DynamicsConfig
 from mia_jax.dynamics import Estimate, HalvesAgreement
 from mia_jax.dynamics_study import calling
-from mia_jax.dynamics_study.calling import Followed, Judge
+from mia_jax.dynamics_study.calling import Followed, Judge, NotPlacedError
 from mia_jax.dynamics_study.correctness import accuracies_of, difficulty_of
 from mia_jax.dynamics_study.depths import prediction_depths
 from mia_jax.dynamics_study.halves import (
@@ -23,7 +23,6 @@ from mia_jax.dynamics_study.halves import (
     vulnerability_by,
 )
 from mia_jax.dynamics_study.rows import Arm, Ends, Interval
-from mia_jax.identity import RunError
 from mia_jax.models import Model
 from mia_jax.study import observing
 from mia_jax.types import Dataset
@@ -76,9 +75,9 @@ def arm_of(
 
 
 def _check_known(followed: Followed, v: np.ndarray) -> None:
-    """Refuse a family of which no record can be placed on the plane (`RunError`)."""
+    """Refuse a family of which no record can be placed on the plane (`NotPlacedError`)."""
     if np.isnan(v).all(axis=1).any():
-        raise RunError(
+        raise NotPlacedError(
             f"{followed.run.path} has no record with calls by models with it and without it: of family "
             f"{followed.family} {np.sum(followed.valid)} of {len(followed.valid)} models are fit at every checkpoint; "
             "train more models, or others, in another --workdir."

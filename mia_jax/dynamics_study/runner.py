@@ -12,13 +12,13 @@ from mia_jax import config as configs
 from mia_jax.config import Config, ConfigError
 from mia_jax.dynamics_study import calling, comparing, keeping, measuring, showing
 from mia_jax.dynamics_study.arms import Run, runs
+from mia_jax.dynamics_study.calling import NotPlacedError
 from mia_jax.dynamics_study.claims import claims
 from mia_jax.dynamics_study.rows import FAMILY, Arm, DynamicsRows, Shown
 from mia_jax.identity import RunError
 from mia_jax.progress import Reporter, Silent
 from mia_jax.run_directory import RunDirectory
 from mia_jax.store import Store
-from mia_jax.study.attacking import FEWEST_MODELS
 from mia_jax.study.environment import environment
 from mia_jax.types import Dataset
 
@@ -89,12 +89,13 @@ def _run_arms(one: Run, path: Path, with_family: bool, tell: Reporter) -> tuple[
             if arm is None:
                 tell.say(f"dynamics of {family}")
                 followed = calling.follow(run, family)
-                if followed.valid.sum() < FEWEST_MODELS:
-                    name = " · ".join(levels.values())
-                    fit = f"{int(followed.valid.sum())} of {len(followed.valid)} models"
-                    tell.say(f"{name} is left out: {fit} are fit to be attacked at every checkpoint")
+                try:
+                    arm = measuring.arm_of(
+                        followed, levels, run.config.dynamics, run.fingerprint, dataset, model
+                    )
+                except NotPlacedError as error:
+                    tell.say(f"left out: {error}")
                     continue
-                arm = measuring.arm_of(followed, levels, run.config.dynamics, run.fingerprint, dataset, model)
                 keeping.keep_arm(run, family, signature, arm)
             arms.append(arm)
         return arms, dataset
