@@ -113,7 +113,12 @@ def _early(arms: Sequence[Arm]) -> Claim:
     ]
     if found:
         low, high = _range([ratio.value for ratio in found])
-        evidence.append(f"That share is {low:.2f} to {high:.2f}.")
+        evidence.append(
+            f"That share is {low:.2f} to {high:.2f}; above 1 where in the end so many are fully exposed that a list of "
+            "the most exposed is drawn by lot."
+            if high > 1
+            else f"That share is {low:.2f} to {high:.2f}."
+        )
     if recalls:
         low, high = _range(recalls)
         evidence.append(
