@@ -69,13 +69,16 @@ def _check_readable(run: RunDirectory) -> None:
 def scores_of(one: attack_library.Attack, seen: Observations, never: np.ndarray | None = None) -> np.ndarray:
     """One attack's scores [K, N]; all NaN with too few models that are fit to be attacked.
 
-    never: bool [N], records that no model may hold; they have no score, or they would stand among the
-    non-members alone.
+    never: bool [N], records that no model may hold; they have no score, and what an attack is fitted to holds
+    none of them: they would stand among the non-members alone.
     """
+    scores = np.full(np.shape(seen.member), np.nan)
     if seen.valid is not None and np.sum(seen.valid) < FEWEST_MODELS:
-        return np.full(np.shape(seen.member), np.nan)
-    scores = one.score(seen)
-    return scores if never is None else np.where(never, np.nan, scores)
+        return scores
+    if never is None or not never.any():
+        return one.score(seen)
+    scores[:, ~never] = one.score(observing.of_records(seen, ~never))
+    return scores
 
 
 def selection(run: RunDirectory, family: str) -> attack_library.Selection:

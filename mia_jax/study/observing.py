@@ -93,6 +93,26 @@ def observations(
     )
 
 
+def of_records(seen: Observations, rows: np.ndarray) -> Observations:
+    """The same of some records of the pool alone. rows: bool [N]."""
+    axes = {"labels": 0, "features": 0, "trajectory": 2}
+    apart = {
+        "valid",
+        "exclude",
+        "key",
+        "population_log_prob",
+        "population_scaled_logit",
+        "population_features",
+    }
+    return seen._replace(
+        **{
+            name: np.compress(rows, np.asarray(value), axis=axes.get(name, 1))
+            for name, value in seen._asdict().items()
+            if value is not None and name not in apart
+        }
+    )
+
+
 def usable_models(run: RunDirectory, family: str, checkpoint: int) -> np.ndarray:
     """The models of a family that are fit to be attacked: bool [K].
 
