@@ -104,13 +104,12 @@ def of_records(seen: Observations, rows: np.ndarray) -> Observations:
         "population_scaled_logit",
         "population_features",
     }
-    return seen._replace(
-        **{
-            name: np.compress(rows, np.asarray(value), axis=axes.get(name, 1))
-            for name, value in seen._asdict().items()
-            if value is not None and name not in apart
-        }
-    )
+    parts: dict[str, Any] = {
+        name: np.compress(rows, np.asarray(value), axis=axes.get(name, 1))
+        for name, value in seen._asdict().items()
+        if value is not None and name not in apart
+    }
+    return seen._replace(**parts)
 
 
 def usable_models(run: RunDirectory, family: str, checkpoint: int) -> np.ndarray:
