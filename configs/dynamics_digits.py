@@ -3,7 +3,7 @@
 Shows: the cloud of records on the FPR-TPR plane at 12 checkpoints, how fast they become exposed, that the
 hard ones are the exposed ones, and how early they can be told.
 Command: python scripts/dynamics.py --config=configs/dynamics_digits.py --workdir=runs/dynamics_digits
-Time: about two minutes on two CPU cores, the page included.
+Time: about a minute on two CPU cores, the page included.
 """
 
 from ml_collections import ConfigDict

@@ -1,11 +1,11 @@
 """Without the records that were foretold to be most exposed: is the rest safer, or do others take their place?
 
-Shows: exposure of digits in three arms of 64 LSTMs each: trained on halves of all records, of those that
-early training did not foretell to be exposed, and of as many others drawn by lot (the "onion effect",
+Shows: exposure of digits in three arms of 64 LSTMs each: trained on 180 of all 400 records, on 180 of those that
+early training did not foretell to be exposed, and on 180 of as many drawn by lot (the "onion effect",
 Carlini et al. 2022, arXiv 2206.10469).
 Command: python scripts/dynamics.py --config=configs/dynamics_digits.py --workdir=runs/dynamics_digits --predict
     python scripts/dynamics.py --config=configs/dynamics_onion.py --workdir=runs/dynamics_onion
-Time: four minutes on two CPU cores.
+Time: two minutes on two CPU cores.
 """
 
 from ml_collections import ConfigDict

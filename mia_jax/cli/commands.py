@@ -166,7 +166,7 @@ def dynamics() -> None:
         tell, overwrite = _reporter(), flags.FLAGS.overwrite
         with _locked() as workdir:
             alone = (workdir / "config.json").exists() and not _config_given()
-            config = run_directory.existing(workdir).config if alone and not overwrite else _config()
+            config = run_directory.existing(workdir).config if alone else _config()
             rows = runner.dynamics(config, workdir, overwrite=overwrite, tell=tell)
             tell.say(f"dynamics: {writing.write_dynamics(rows, workdir)}")
             for path in foretelling.write(rows, workdir) if flags.FLAGS.predict else ():

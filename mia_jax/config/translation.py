@@ -58,10 +58,14 @@ def scaled(config: Config) -> Config:
 def with_changes(config: Config, changes: Mapping[str, Any]) -> Config:
     """The config with other values of the fields that `changes` names, nested as it is. Raises `ConfigError`.
 
-    Where a field holds names (families, factors), those that are not named stay, unless it is changed to
-    nothing at all, {}.
+    Where a field holds names (families, factors), those that are not named stay, unless the field is changed
+    to nothing at all, {}.
     """
     return from_mapping(_merged(to_mapping(config), changes))
+
+
+NAMED = ("families", "factors", "grid", "scales")
+"""Fields whose names are a person's own."""
 
 
 def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,8 +73,10 @@ def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     both = dict(values)
     for name, change in changes.items():
         inner = both.get(name)
-        nested = isinstance(change, Mapping) and isinstance(inner, Mapping) and len(change) > 0
-        both[name] = _merged(inner, change) if nested else change
+        if isinstance(change, Mapping) and isinstance(inner, Mapping) and (change or name not in NAMED):
+            both[name] = _merged(inner, change)
+        else:
+            both[name] = change
     return both
 
 

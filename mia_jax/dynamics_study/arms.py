@@ -6,6 +6,7 @@ import itertools
 from typing import NamedTuple
 
 from mia_jax.config import Config, ConfigError, with_changes
+from mia_jax.run_directory import OURS
 
 
 class Run(NamedTuple):
@@ -30,6 +31,12 @@ def runs(config: Config) -> list[Run]:
     plain = with_changes(config, {"dynamics": {"factors": {}}}) if factors else config
     found = [_run(plain, config, levels) for levels in itertools.product(*factors.values())]
     names = [run.name for run in found]
+    taken = next((name for name in names if name in TAKEN), None)
+    if taken is not None:
+        raise ConfigError(
+            f"config.dynamics.factors gives a run the name {taken!r}, under which the study writes something "
+            "else; name the level otherwise."
+        )
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ConfigError(
@@ -38,11 +45,24 @@ def runs(config: Config) -> list[Run]:
     return found
 
 
+APART = ("name", "scale", "scales", "report", "tradeoff", "dynamics")
+"""Fields that no factor may vary: they are the study's."""
+
+TAKEN = {*OURS, "lock", "dynamics_config.json"}
+"""Names that a run's folder cannot have."""
+
+
 def _run(plain: Config, config: Config, levels: tuple[str, ...]) -> Run:
     """The run of one combination of levels."""
     chosen = dict(zip(config.dynamics.factors, levels, strict=True))
     changed = plain
     for factor, level in chosen.items():
+        fixed = [name for name in config.dynamics.factors[factor][level] if name in APART]
+        if fixed:
+            raise ConfigError(
+                f"config.dynamics.factors.{factor}.{level} changes {fixed[0]}: that is the study's own, and the "
+                "same for all runs."
+            )
         try:
             changed = with_changes(changed, config.dynamics.factors[factor][level])
         except ConfigError as error:

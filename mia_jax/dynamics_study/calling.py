@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mia_jax import dynamics
-from mia_jax.attacks import Attack, chosen
+from mia_jax.attacks import Attack, Observations, chosen
 from mia_jax.config import AttackName
 from mia_jax.dynamics.rates import Calls
 from mia_jax.identity import RunError
@@ -95,23 +95,20 @@ def calls_at(
     )
     if member is not None:
         seen = seen._replace(member=member)
-    twins = seen.exclude
-    if half is not None:
-        keep_apart = dynamics.apart(half)
-        seen = seen._replace(exclude=keep_apart if seen.exclude is None else keep_apart | seen.exclude)
-    scores = scores_of(judge.attack, seen, followed.never)
+    if half is None:
+        return _calls(judge, seen, followed.never)
+    called, known = np.zeros(followed.member.shape, bool), np.zeros(followed.member.shape, bool)
+    for part in (half, ~half):
+        called[part], known[part] = _calls(judge, observing.of_models(seen, part), followed.never)
+    return called, known
+
+
+def _calls(judge: Judge, seen: Observations, never: np.ndarray) -> Pair:
+    """The calls of these models, which are one another's references."""
+    scores = scores_of(judge.attack, seen, never)
     if not judge.fpr:
         return dynamics.calls_at_zero(scores)
-    called, known = np.zeros(scores.shape, bool), np.zeros(scores.shape, bool)
-    for part in [np.ones(len(scores), bool)] if half is None else [half, ~half]:
-        called[part], known[part] = dynamics.calls_at_fpr(
-            scores[part],
-            np.asarray(seen.member)[part],
-            judge.fpr,
-            valid=followed.valid[part],
-            exclude=None if twins is None else np.asarray(twins)[np.ix_(part, part)],
-        )
-    return called, known
+    return dynamics.calls_at_fpr(scores, seen.member, judge.fpr, valid=seen.valid, exclude=seen.exclude)
 
 
 def calls(

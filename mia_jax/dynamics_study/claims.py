@@ -10,10 +10,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mia_jax.dynamics_study.rows import FAMILY, Arm, Claim
+from mia_jax.dynamics_study.rows import FAMILY, Arm, Claim, Interval
 from mia_jax.multiple_testing import holm
 
 Verdict = Literal["supported", "not supported", "undecided"]
+
+SMALL = 0.05
+"""Of displacement: within this of 0, with its interval, is as good as none."""
+
+UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
+"""A number that an arm has not."""
 
 LARGELY = 0.5
 """Of what a list at the end finds beyond chance, the share from which on an early one finds it largely."""
@@ -32,13 +38,14 @@ def claims(
 def _tracked(arms: Sequence[Arm]) -> Claim:
     """How fast and how severely records become vulnerable can be seen on the plane."""
     moved = [arm.numbers["displacement"].low > 0 for arm in arms]
+    still = [arm.numbers["displacement"].high < SMALL for arm in arms]
     low, high = _range([arm.numbers["displacement"].value for arm in arms])
     exposed = _range([arm.numbers["vulnerability"].value for arm in arms])
     return Claim(
         1,
         "Followed on the FPR-TPR plane through training, records show how fast and how severely they become "
         "vulnerable.",
-        _all_or_none(moved, [not one for one in moved]),
+        _all_or_none(moved, still),
         (
             f"Rule: the center of the cloud is displaced, its interval above 0, in every arm: so in {_of(moved)}.",
             f"Displacement {low:.3f} to {high:.3f}, mean vulnerability at the end {exposed[0]:.3f} to "
@@ -53,12 +60,13 @@ def _factors(arms: Sequence[Arm], compared: Sequence[Mapping[str, Any]], alpha: 
     significant = holm([row["p"] for row in rows]) <= alpha
     evidence = [
         f"Rule: for each factor, more than half of its comparisons of displacement differ from 0 (Holm over all "
-        f"{len(rows)})."
+        f"{len(rows)}); not supported where all lie within ±{SMALL:g} with their intervals."
     ]
     verdicts: list[Verdict] = []
     for factor in dict.fromkeys(row["factor"] for row in rows):
         own = [bool(sure) for row, sure in zip(rows, significant, strict=True) if row["factor"] == factor]
-        verdicts.append("supported" if np.mean(own) > 0.5 else "undecided" if any(own) else "not supported")
+        none = all(row["low"] > -SMALL and row["high"] < SMALL for row in rows if row["factor"] == factor)
+        verdicts.append("supported" if np.mean(own) > 0.5 else "not supported" if none else "undecided")
         evidence.append(
             f"{_named(factor)}: {verdicts[-1]}, {_of(own)} differ; mean displacement {_levels(arms, factor)}."
         )
@@ -80,18 +88,18 @@ def _difficulty(arms: Sequence[Arm]) -> Claim:
     ]
     above, below = [], []
     for name in names:
-        found = [arm.numbers[f"rank_{name}"] for arm in arms if f"rank_{name}" in arm.numbers]
-        found = [rank for rank in found if np.isfinite(rank.value)]
-        if not found:
-            continue
+        found = [arm.numbers.get(f"rank_{name}", UNKNOWN) for arm in arms]
         sure = [rank.low > 0 for rank in found]
-        low, high = _range([rank.value for rank in found])
-        evidence.append(
-            f"{name.replace('_', ' ').capitalize()}: ρ from {low:.2f} to {high:.2f}, above 0 in {_of(sure)}."
-        )
         if name != "prediction_depth":
             above += sure
             below += [rank.high <= 0 for rank in found]
+        known = [rank.value for rank in found if np.isfinite(rank.value)]
+        if known:
+            low, high = _range(known)
+            evidence.append(
+                f"{name.replace('_', ' ').capitalize()}: ρ from {low:.2f} to {high:.2f}, above 0 in {sum(sure)} of "
+                f"{len(known)} arms that have it."
+            )
     return Claim(
         3,
         "A record's difficulty correlates robustly with its vulnerability.",
@@ -102,17 +110,17 @@ def _difficulty(arms: Sequence[Arm]) -> Claim:
 
 def _early(arms: Sequence[Arm]) -> Claim:
     """The exposed are largely determined early."""
-    found = [arm.numbers["top_ratio"] for arm in arms if np.isfinite(arm.numbers["top_ratio"].value)]
-    recalls = [
-        arm.numbers["early_ratio"].value for arm in arms if np.isfinite(arm.numbers["early_ratio"].value)
-    ]
+    found = [arm.numbers.get("top_ratio", UNKNOWN) for arm in arms]
+    recalls = [arm.numbers.get("early_ratio", UNKNOWN).value for arm in arms]
+    recalls = [recall for recall in recalls if np.isfinite(recall)]
     sure = [ratio.low > LARGELY for ratio in found]
+    values = [ratio.value for ratio in found if np.isfinite(ratio.value)]
     evidence = [
         "Rule: of what a list of the most exposed finds at the end beyond chance, by other models, one made early "
         f"finds more than {LARGELY:.0%}, with its interval, in every arm: so in {_of(sure)}."
     ]
-    if found:
-        low, high = _range([ratio.value for ratio in found])
+    if values:
+        low, high = _range(values)
         evidence.append(
             f"That share is {low:.2f} to {high:.2f}; above 1 where in the end so many are fully exposed that a list of "
             "the most exposed is drawn by lot."

@@ -7,7 +7,6 @@ import numpy as np
 
 from mia_jax import dynamics, models
 from mia_jax.dynamics_study.calling import Followed
-from mia_jax.identity import RunError
 from mia_jax.models import Model
 from mia_jax.study import observing
 from mia_jax.types import Dataset, Params
@@ -22,25 +21,22 @@ def prediction_depths(
     """The depth of every record in every final model: float64 [K, N], NaN for models that are not fit.
 
     None where it is not asked for (neighbours 0), the model has fewer than two hidden layers to show, or its
-    final parameters were not kept.
+    final parameters were not kept. `RunError` where they are damaged.
     """
     ours = observing.columns(followed.run.config, "pool")
     pool = jax.tree.map(lambda leaf: np.asarray(leaf)[ours], dataset.pool)
     one = models.one_record(dataset)
-    if not neighbours or model.layers is None:
+    if not neighbours or model.layers is None or followed.run.config.recording.parameters == "none":
         return None
     like = jax.eval_shape(model.init, jax.random.key(0), one)
     if len(jax.eval_shape(model.layers, like, one)) < FEWEST_LAYERS:
         return None
-    try:
-        params = followed.run.segments(followed.family).parameters(len(followed.run.epochs) - 1, like)
-    except RunError:
-        return None
+    params = followed.run.segments(followed.family).parameters(len(followed.run.epochs) - 1, like)
     said = jax.jit(
         jax.vmap(lambda params, x: (model.layers(params, x), model.apply(params, x).argmax()), (None, 0))
     )
     depths = np.full(followed.member.shape, np.nan)
-    for number in np.flatnonzero(followed.valid):
+    for number in np.flatnonzero(followed.valid & (followed.member.sum(axis=1) > 1)):
         own: Params = jax.tree.map(lambda leaf, number=number: leaf[number], params)
         layers, predicted = said(own, pool.x)
         depths[number] = dynamics.prediction_depth(

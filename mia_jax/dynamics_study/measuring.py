@@ -10,6 +10,7 @@ import numpy as np
 from mia_jax import dynamics
 from mia_jax.config import DynamicsConfig
 from mia_jax.dynamics import Estimate, HalvesAgreement
+from mia_jax.dynamics.rates import ROUNDING
 from mia_jax.dynamics_study import calling
 from mia_jax.dynamics_study.calling import Followed, Judge, NotPlacedError
 from mia_jax.dynamics_study.correctness import accuracies_of, difficulty_of
@@ -17,6 +18,7 @@ from mia_jax.dynamics_study.depths import prediction_depths
 from mia_jax.dynamics_study.halves import (
     Halves,
     between_halves,
+    early_checkpoint,
     early_numbers,
     foretold_row,
     mean_rank,
@@ -129,8 +131,8 @@ def _curves(
         "center_tpr": center[:, 1],
         "entropy": dynamics.spatial_entropy(fpr, tpr, settings.bins[0]),
         "clustering": dynamics.clustering_index(fpr, tpr, settings.bins[0]),
-        "low": _share(v < settings.cuts[0], v),
-        "high": _share(v >= settings.cuts[-1] - 1e-9, v),
+        "low": _share(v < settings.cuts[0] - ROUNDING, v),
+        "high": _share(v >= settings.cuts[-1] - ROUNDING, v),
         "early_recall": agreement.early.recall,
         "early_precision": agreement.early.precision,
         "early_jaccard": agreement.early.jaccard,
@@ -190,7 +192,7 @@ def _numbers(
         "displacement": _interval(center.displacement),
         "path": _alone(dynamics.center_path_length(dynamics.center_of_mass(fpr, tpr))),
         "high": _of_bootstrap(
-            over_records(lambda rows: _share(v[-1:, rows] >= settings.cuts[-1] - 1e-9, v[-1:, rows])[0])
+            over_records(lambda rows: _share(v[-1:, rows] >= settings.cuts[-1] - ROUNDING, v[-1:, rows])[0])
         ),
         "clustering": _of_bootstrap(
             over_records(
@@ -208,7 +210,9 @@ def _numbers(
         found |= _speeds(fpr, tpr, times, floor, over_records, confidence)
         entry = dynamics.entry_into_highest(v, settings.cuts)
         found["peak_entry"] = _alone(entry.peak)
-    found |= early_numbers(halves.early_v, settings, rng, over_records)
+    epochs = followed.run.epochs
+    if epochs[early_checkpoint(epochs, settings.early)] <= settings.early * epochs[-1]:
+        found |= early_numbers(halves.early_v, settings, rng, over_records)
     for name, ranks in halves.ranks.items():
         found[f"rank_{name}"] = mean_rank(ranks)
     for name, curve in accuracies.items():
@@ -252,11 +256,16 @@ def _entropy_change(fpr: np.ndarray, tpr: np.ndarray, bins: int) -> float:
 
 def _also(followed: Followed, settings: DynamicsConfig) -> list[dict[str, Any]]:
     """The center by other decisions: the same attack at stated FPRs, and other attacks at them."""
-    found = []
+    found: list[dict[str, Any]] = []
     for name in (settings.attack, *settings.also_attacks):
         for fpr in settings.also_fpr:
             judge = calling.judge(followed.run, followed.family, name, fpr)
             ends = _ends(followed, judge)
+            everyone = np.ones(len(followed.member), bool)
+            v = vulnerability_by(ends.last, ends.known_last, followed.member, everyone)
+            if np.isnan(v).all():  # this attack places no record
+                found.append({"attack": name, "fpr": fpr})
+                continue
             center = dynamics.center_interval(
                 ends.first,
                 ends.last,
@@ -266,16 +275,13 @@ def _also(followed: Followed, settings: DynamicsConfig) -> list[dict[str, Any]]:
                 twin=followed.twin,
                 confidence=followed.run.config.report.confidence,
             )
-            v = vulnerability_by(
-                ends.last, ends.known_last, followed.member, np.ones(len(followed.member), bool)
-            )
             found.append(
                 {
                     "attack": name,
                     "fpr": fpr,
                     "vulnerability": _interval(center.vulnerability),
                     "displacement": _interval(center.displacement),
-                    "high": float(_share((v >= settings.cuts[-1] - 1e-9)[None], v[None])[0]),
+                    "high": float(_share((v >= settings.cuts[-1] - ROUNDING)[None], v[None])[0]),
                 }
             )
     return found

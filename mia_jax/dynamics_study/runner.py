@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from mia_jax import __version__, data, models, run_directory, study
 from mia_jax import config as configs
+from mia_jax.attacks import chosen
 from mia_jax.config import Config, ConfigError
 from mia_jax.dynamics_study import calling, comparing, keeping, measuring, showing
 from mia_jax.dynamics_study.arms import Run, runs
@@ -19,8 +21,12 @@ from mia_jax.identity import RunError
 from mia_jax.progress import Reporter, Silent
 from mia_jax.run_directory import RunDirectory
 from mia_jax.store import Store
+from mia_jax.study import observing, without
 from mia_jax.study.environment import environment
 from mia_jax.types import Dataset
+
+MEASURED = 2
+"""Of what is measured of an arm; raised when any of its numbers may come out otherwise."""
 
 
 def dynamics(
@@ -105,7 +111,7 @@ def _signature(run: RunDirectory, family: str, levels: dict[str, str]) -> str:
     """What decides what is measured of a family."""
     values = configs.to_mapping(run.config)
     values["dynamics"] |= {"show": None, "factors": None}
-    return configs.digest([__version__, values, run.fingerprint, family, levels])
+    return configs.digest([__version__, MEASURED, values, run.fingerprint, family, levels])
 
 
 def _shown(arms: Sequence[Arm], datasets: dict[str, Dataset], count: int) -> dict[str, Shown]:
@@ -132,6 +138,30 @@ def _check(workdir: Path, todo: Sequence[Run], overwrite: bool) -> None:
             "another."
         )
     for one in todo:
-        if not overwrite:
+        if overwrite:
+            without.check_outside(one.config, workdir)
+        else:
             run_directory.check_config(workdir / one.name, one.config)
+        _check_recorded(one.config)
         study.prepare(one.config)
+
+
+def _check_recorded(config: Config) -> None:
+    """Refuse attacks whose arrays are not recorded at every checkpoint (`ConfigError`)."""
+    recording = config.recording
+    have = {
+        "logits": recording.logits == "all",
+        "query_log_prob": bool(recording.queries),
+        "query_scaled_logit": bool(recording.queries),
+        "step_logits": "step_logits" in recording.signals and recording.logits == "all",
+        **{name: name in recording.signals for name in observing.MODEL_SIGNALS},
+    }
+    asked = config.dynamics
+    for name in (asked.attack, *asked.also_attacks):
+        one = chosen(dataclasses.replace(config.attacks, names=(name,)))[0]
+        lacking = sorted(field for field in one.needs if not have.get(field, True))
+        if lacking:
+            raise ConfigError(
+                f"config.dynamics names {name}, which needs {' and '.join(map(observing.missing, lacking))} at every "
+                "checkpoint."
+            )

@@ -44,6 +44,9 @@ RECORDED_BY = {
 }
 """What would have recorded a field that is not there."""
 
+MODEL_SIGNALS = ("gradient_norm", "adversarial_distance", "embedding_norm")
+"""Signals that need the model itself, one number a record."""
+
 Part = Literal["pool", "canaries"]
 
 
@@ -109,6 +112,19 @@ def of_records(seen: Observations, rows: np.ndarray) -> Observations:
         for name, value in seen._asdict().items()
         if value is not None and name not in apart
     }
+    return seen._replace(**parts)
+
+
+def of_models(seen: Observations, models: np.ndarray) -> Observations:
+    """The same of some models alone, as if there were no others. models: bool [K]."""
+    apart = {"exclude", "key", "labels", "features", "population_features"}
+    parts: dict[str, Any] = {
+        name: np.asarray(value)[models]
+        for name, value in seen._asdict().items()
+        if value is not None and name not in apart
+    }
+    if seen.exclude is not None:
+        parts["exclude"] = np.asarray(seen.exclude)[np.ix_(models, models)]
     return seen._replace(**parts)
 
 

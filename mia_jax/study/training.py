@@ -69,6 +69,8 @@ def train(
     """
     tell = tell or Silent()
     question = privacy.question(config)
+    if overwrite:
+        without.check_outside(config, workdir)
     kept_noise = None if overwrite else run_directory.kept_noise(workdir, question)
     ready = prepare(config, noise_multiplier=kept_noise)
     dataset, drawn, defended = ready.dataset, ready.drawn, ready.defended

@@ -50,6 +50,13 @@ def rows_of(config: Config, fingerprint: str | None = None) -> np.ndarray | None
     return np.array(rows, np.int64)
 
 
+def check_outside(config: Config, directory: Path) -> None:
+    """Refuse a file inside a directory that is about to be cleared (`ConfigError`)."""
+    place = config.membership.without
+    if place and Path(place).expanduser().resolve().is_relative_to(directory.resolve()):
+        raise _refusal(place, "it lies in the directory that --overwrite would clear; copy it elsewhere")
+
+
 def _refusal(place: str, problem: str) -> ConfigError:
     """The error that says `problem` of the file."""
     return ConfigError(f"config.membership.without is {place!r}: {problem}.")

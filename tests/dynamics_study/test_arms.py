@@ -118,3 +118,18 @@ def test_runs_are_those_of_the_models_the_study_asks_for():
     config = study(FACTORS, seed=3, membership=MembershipConfig(num_models=48))
     assert {run.config.membership.num_models for run in runs(config)} == {48}
     assert {(run.config.seed, run.config.name) for run in runs(config)} == {(3, "study")}
+
+
+@pytest.mark.parametrize("level", ["arms", "records", "figures", "early_warning", "lock"])
+def test_a_run_never_takes_the_place_of_what_the_study_writes(level):
+    assert refusal({"optimizer": {level: {}}}) == (
+        f"config.dynamics.factors gives a run the name '{level}', under which the study writes something "
+        "else; name the level otherwise."
+    )
+
+
+@pytest.mark.parametrize("section", ["dynamics", "report", "name"])
+def test_levels_leave_alone_what_is_the_studys(section):
+    assert f"config.dynamics.factors.how.b changes {section}: " in refusal(
+        {"how": {"a": {}, "b": {section: {}}}}
+    )

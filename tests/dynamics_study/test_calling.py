@@ -234,3 +234,10 @@ def test_an_unfinished_training_is_refused(run):
     more = run.with_section("membership", {"num_models": 26})
     with pytest.raises(RunError, match="holds 24 of 26 finished models of family mlp"):
         calling.follow(more, "mlp")
+
+
+def test_attacks_fitted_on_folds_of_models_call_in_halves_too(run, followed):
+    fitted = calling.judge(run, "mlp", "confidence_by_class", 0.1)
+    half = np.arange(24) % 2 == 0
+    _, known = calling.calls_at(followed, fitted, 3, half=half)
+    assert known.all()

@@ -22,6 +22,7 @@ from mia_jax.config import (
     MembershipConfig,
     RecordingConfig,
     TrainingConfig,
+    with_changes,
 )
 from mia_jax.dynamics_study import measuring, runner
 from mia_jax.identity import RunError
@@ -213,7 +214,9 @@ def test_diverged_arms_are_left_out_by_name(alone, plain, tmp_path, monkeypatch)
     monkeypatch.setattr(Segments, "signal", signal)
     with pytest.raises(RunError, match="has no arm whose models are fit to be attacked"):
         runner.dynamics(plain, path, tell=said)
-    assert "mlp is left out: 0 of 24 models are fit to be attacked at every checkpoint" in said.words
+    left_out = [words for words in said.words if words.startswith("left out: ")]
+    assert len(left_out) == 1
+    assert "of family mlp 0 of 24 models are fit at every checkpoint" in left_out[0]
 
 
 def test_the_directory_of_another_run_is_refused(alone, plain, varied):
@@ -494,3 +497,21 @@ def test_an_arm_is_of_the_run_of_its_config(alone, plain, tmp_path):
             run_directory.existing(path).segments("mlp").signal("pool/scaled_logit", checkpoint),
         )
     assert rows.arms[0].pool == run.fingerprint
+
+
+def test_attacks_whose_arrays_are_not_recorded_are_refused_before_any_work(plain, tmp_path):
+    settings = dataclasses.replace(SETTINGS, also_attacks=("gradient_norm",))
+    with pytest.raises(ConfigError, match=r"config\.dynamics names gradient_norm, which needs gradient_norm"):
+        runner.dynamics(dataclasses.replace(plain, dynamics=settings), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_list_that_overwriting_would_clear_is_refused(plain, tmp_path):
+    file = tmp_path / "early_warning" / "mlp.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps({"rows": [1], "fingerprint": "of other records"}))
+    config = with_changes(plain, {"membership": {"without": str(file)}})
+    for write in (runner.dynamics, study.train):
+        with pytest.raises(ConfigError, match="it lies in the directory that --overwrite would clear"):
+            write(config, tmp_path, overwrite=True)
+    assert file.exists()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from mia_jax.dynamics_study.page import payload
-from mia_jax.dynamics_study.rows import CURVES, DynamicsRows
+from mia_jax.dynamics_study.rows import CURVES, Arm, DynamicsRows
 from mia_jax.report.formatting import counted, interval_name, listed
 
 
@@ -92,8 +94,8 @@ def reading(rows: DynamicsRows) -> list[str]:
 
 def limits(rows: DynamicsRows) -> list[str]:
     """What the page cannot say."""
-    fewest = min((arm.num_models for arm in rows.arms), default=0)
-    error = f", about {0.5 / (fewest / 2) ** 0.5:.2f} near one half" if fewest else ""
+    fewest = min((_fewest(arm) for arm in rows.arms), default=0.0)
+    error = f", about {0.5 / fewest**0.5:.2f} near one half" if fewest else ""
     return [
         f"A rate of one record is a share of few models and has a standard error{error}. Models that share references "
         "err together, so that single records are less certain still.",
@@ -101,12 +103,24 @@ def limits(rows: DynamicsRows) -> list[str]:
         "Ways of single records hold sampling noise at every checkpoint, of the same models and thus correlated.",
         "An attack is a lower bound on what leaks: a stronger one would place records farther out.",
         "Intervals of vulnerability, displacement and of differences between arms are over other models and other "
-        "records of the same kind; all others are over records alone, given these models.",
+        "records of the same kind; all others are over records alone, given these models, but that of speed by "
+        "chance is over permutations.",
         "Intervals stand each by itself; among many some miss. Differences between arms have their own.",
         "Before anything is learned the cloud is not round: leave-one-out targets share noisy references, which "
         "spreads records farther than sampling does.",
         "Everything is of these pools of records. Another pool may behave otherwise.",
     ]
+
+
+def _fewest(arm: Arm) -> float:
+    """The models on a record's smaller side, on average over records; half of them where that is not known."""
+    if arm.ends is None:
+        return arm.num_models / 2
+    inside = arm.ends.member.sum(axis=0)
+    placed = (inside > 0) & (inside < len(arm.ends.member))
+    if not placed.any():
+        return 0.0
+    return float(np.minimum(inside, len(arm.ends.member) - inside)[placed].mean())
 
 
 def spoken(name: str) -> str:
