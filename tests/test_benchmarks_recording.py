@@ -35,6 +35,7 @@ def logits_of(work, part):
 
 
 @pytest.mark.parametrize("part", range(3))
+@pytest.mark.slow
 def test_both_sides_are_of_the_same_models_and_records(work, part):
     logits = logits_of(work, part)
     sums = np.asarray(work.forward(work.states[0], work.parts)[part])

@@ -27,7 +27,6 @@ from mia_jax.dynamics_study.rows import CURVES, NUMBERS
 from mia_jax.identity import RunError
 from mia_jax.segments import Segments
 
-FAMILIES = ("mlp", "lstm")
 CUTS = (0.2, 0.5)
 ALONE = ("path", "peak_entry", "train_accuracy", "test_accuracy")
 """Numbers without an interval."""
@@ -83,7 +82,7 @@ def finished(tmp_path_factory):
     return run_and_arm
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=["mlp", pytest.param("lstm", marks=pytest.mark.slow)])
 def both(request, finished):
     """A run and its arm, of either family."""
     return finished(request.param)

@@ -157,6 +157,7 @@ def test_figures_are_what_they_say(written):
         assert start == b"\x89PNG\r\n\x1a\n" if file.suffix == ".png" else start.startswith(b"<?xml")
 
 
+@pytest.mark.slow
 def test_the_same_study_gives_the_same_bytes(make_study, tmp_path):
     one_arm = make_study(1, records=450, checkpoints=4)  # enough for points as pixels
     first, second = (writing.write_dynamics(one_arm, tmp_path / name).parent for name in "ab")

@@ -110,6 +110,7 @@ def test_both_methods_are_the_loop_over_records(random_params, kind, inputs, lay
 
 
 @pytest.mark.parametrize(("hidden", "layers"), [pytest.param(2, 3, marks=pytest.mark.slow), (16, 2)])
+@pytest.mark.slow
 def test_a_cnn_is_clipped_below_at_and_above_its_norms(random_params, hidden, layers):
     rng = np.random.default_rng(4)
     x, y = rng.normal(size=(BATCH, 9, 8, 2)).astype(np.float32), np.arange(BATCH) % CLASSES
@@ -163,6 +164,7 @@ def test_a_record_that_is_not_used_brings_no_nan_into_a_cnn(random_params):
 
 
 @pytest.mark.parametrize("kind", ["mlp", "gru", "cnn"])
+@pytest.mark.slow
 def test_dropout_draws_are_those_of_apply(random_params, kind):
     model, x, y = model_of(kind, "image", layers=2, dropout=0.4), inputs_of("image"), np.arange(BATCH) % 3
     params, keys = random_params(model, x[0]), jax.random.split(jax.random.key(2), BATCH)

@@ -194,6 +194,7 @@ def left_out_run(attacked):
     return attacked(("embedding_norm",), FORMULAS)
 
 
+@pytest.mark.slow
 def test_no_model_holds_them_and_all_say_something_of_them(left_out_run):
     member = np.asarray(left_out_run.membership().member)
     assert not member[:, ROWS].any()
@@ -214,6 +215,7 @@ def assert_scored(run, names):
         assert np.isfinite(scores[:, LEFT]).mean() >= enough, name
 
 
+@pytest.mark.slow
 def test_attacks_score_all_records_but_them(left_out_run):
     assert [one.name for one in selection(left_out_run, "mlp").attacks] == list(FORMULAS)
     assert_scored(left_out_run, FORMULAS)
@@ -228,6 +230,7 @@ def test_every_attack_there_is_does_so(attacked):
     assert {row["attack"] for row in study.report(run).results} == set(names)
 
 
+@pytest.mark.slow
 def test_the_report_is_written_and_counts_them_nowhere(left_out_run):
     inputs = study.report(left_out_run)
     assert (left_out_run.path / "report.html").exists()
@@ -247,6 +250,7 @@ def test_the_report_is_written_and_counts_them_nowhere(left_out_run):
     json.dumps([*inputs.results, *inputs.slices, *inputs.audits, *inputs.exposed["mlp"]], allow_nan=False)
 
 
+@pytest.mark.slow
 def test_scores_of_records_that_may_be_held_are_those_of_the_attack(left_out_run):
     (one,) = (one for one in selection(left_out_run, "mlp").attacks if one.name == "loss")
     seen = observing.observations(left_out_run, "mlp", 0, one.needs)
@@ -267,6 +271,7 @@ def started(left_out_run, tmp_path):
     path.unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_same_records_left_out(started, left_out_run, change):
     path, config, write = started
     write(ROWS[::-1])
@@ -277,6 +282,7 @@ def test_a_run_goes_on_with_the_same_records_left_out(started, left_out_run, cha
     assert not np.asarray(larger.membership().member)[:, ROWS].any()
 
 
+@pytest.mark.slow
 def test_a_run_with_other_records_left_out_is_refused(started):
     path, config, write = started
     write([1, *ROWS[1:]])
@@ -286,6 +292,7 @@ def test_a_run_with_other_records_left_out_is_refused(started):
     assert study.train(config, path).config == config
 
 
+@pytest.mark.slow
 def test_a_run_with_another_file_or_none_is_refused(started, small_config, change, tmp_path):
     path, config, write = started
     write(ROWS)

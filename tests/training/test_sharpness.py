@@ -114,6 +114,7 @@ def test_one_step_is_that_of_the_paper(train, dataset, five):
 
 
 @pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.slow
 def test_with_momentum_weight_decay_and_empty_batches(train, dataset, ragged, in_place):
     config = moving_config()
     trained = train(LOGISTIC, ragged, config, (0, 1, 2, 3), in_place=in_place)
@@ -155,6 +156,7 @@ def test_without_a_radius_nothing_of_it_is_in_the_program(train, five, monkeypat
 
 
 @pytest.mark.parametrize("radius", [0.0, 1e-6])
+@pytest.mark.slow
 def test_near_no_radius_it_is_plain_training(train, tiny_dropout, five, adam, whole, radius):
     """With dropout, so both gradients of a step must drop the same units."""
     sharp = dataclasses.replace(adam, sam_radius=0.1)
@@ -180,6 +182,7 @@ def test_radii_of_their_own_are_one_program_and_each_its_own_training(train, rag
         assert (of_model(wide, k)["w"] != of_model(narrow, k)["w"]).any()
 
 
+@pytest.mark.slow
 def test_devices_chunks_and_interruptions_change_no_bit(train, tiny_dropout, five, adam, assert_same_bits):
     sharp, epochs = dataclasses.replace(adam, sam_radius=0.1), (1, 2, 4)
     whole = train(tiny_dropout, five, sharp, epochs)
