@@ -7,7 +7,7 @@ Command: python scripts/dynamics.py --config=configs/dynamics_images.py --workdi
 Data: mnist.npz, fashion_mnist.npz and cifar10.npz in PATH, each with x_train, y_train, x_test and y_test; they
 are no part of this project, and their images are not shown on the page.
 Time: an MLP or an LSTM under a minute an arm on two CPU cores, twice that with SAM; the CNN of two layers
-two minutes and five, that of four layers five and fifteen: about an hour and a half in all. With
+two minutes and four, that of four layers three and eight: about an hour in all. With
 --config.scale=full (whole images, 2,000 records, 256 models, 100 epochs) it is made for accelerators.
 """
 
