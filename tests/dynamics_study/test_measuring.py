@@ -510,6 +510,7 @@ def test_one_checkpoint_alone_has_a_place_and_no_speed(tmp_path):
     assert arm.foretold["epoch"] == 30
 
 
+@pytest.mark.slow
 def test_records_that_no_model_may_hold_are_nowhere_and_all_else_is_known(finished, tmp_path):
     run, _ = finished("mlp")
     left_out = [0, 5, 11, 20, 33, 47]

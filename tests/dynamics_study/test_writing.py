@@ -237,6 +237,7 @@ def test_a_study_without_arms_is_written(study, one_arm, tmp_path, few_figures):
     assert files(tmp_path) == {"dynamics.html", "dynamics.json"}
 
 
+@pytest.mark.slow
 def test_of_many_arms_four_have_figures_of_their_own(many_arms):
     drawn = writing.draw(many_arms)
     assert sum(name.startswith(writing.TRAJECTORIES) for name in drawn) == 4

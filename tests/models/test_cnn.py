@@ -150,6 +150,7 @@ def test_contrast_is_normalised_away_and_sign_is_not(random_params, record):
     assert np.abs(other - plain).max() > 0.1
 
 
+@pytest.mark.slow
 def test_dropout_stands_before_the_read_out_and_only_in_training(random_params, record):
     model, x = cnn(num_classes=CLASSES, hidden=4, dropout=0.5), record((6, 6))
     params = random_params(model, x)

@@ -247,6 +247,7 @@ def test_taps_that_do_not_give_every_gradient_once_are_refused(model, message):
         )
 
 
+@pytest.mark.slow
 def test_negative_tokens_and_repeated_ones(random_params):
     tokens = np.asarray([[-1, WORDS - 1, 2, 2, -1]] * BATCH, np.int32)
     model, y = model_of("lstm", "tokens"), np.arange(BATCH) % CLASSES
@@ -257,6 +258,7 @@ def test_negative_tokens_and_repeated_ones(random_params):
     assert_close(got[0], expected)
 
 
+@pytest.mark.slow
 def test_many_models_are_the_loop_over_them(random_params):
     model, x, y = model_of("gru", "image"), inputs_of("image"), np.arange(BATCH) % CLASSES
     one = random_params(model, x[0])
@@ -283,6 +285,7 @@ def products(jaxpr):
 
 
 @pytest.mark.parametrize(("steps", "size"), [(2, 40), (30, 4)])
+@pytest.mark.slow
 def test_norms_and_sums_are_in_full_float32_on_every_device(steps, size):
     # A GPU would else round to TF32, and a norm that comes out too small bounds nothing.
     model = recurrent("lstm", num_classes=CLASSES, hidden=size)

@@ -124,6 +124,7 @@ def test_with_momentum_weight_decay_and_empty_batches(train, dataset, ragged, in
         assert_is_the_loop(trained, k, expected)
 
 
+@pytest.mark.slow
 def test_an_empty_batch_leaves_the_state_untouched(dataset, ragged, assert_same_bits):
     config = moving_config()
     recipe = recipe_of(LOGISTIC, ragged, config)
