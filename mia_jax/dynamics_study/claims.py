@@ -1,4 +1,4 @@
-"""What a study says of the paper's four claims, by rules that were set before any study was run.
+"""What a study says of the paper's four claims, by rules that stand beside each answer.
 
 Chen et al. 2025 (arXiv 2507.23291), abstract. Their words are theirs; the rules are ours.
 """
