@@ -1,9 +1,11 @@
 """The machine that all tests see: a CPU of exactly two devices, and JAX at its strictest."""
 
 import os
+import shutil
 import tempfile
 
 _OWN_FLAGS = ("xla_force_host_platform_device_count", "xla_cpu_multi_thread_eigen")
+_WORKER = "PYTEST_XDIST_WORKER"
 
 
 def _flags_of_two_devices(flags: str) -> str:
@@ -15,20 +17,19 @@ def _flags_of_two_devices(flags: str) -> str:
 os.environ["XLA_FLAGS"] = _flags_of_two_devices(os.environ.get("XLA_FLAGS", ""))
 os.environ["JAX_PLATFORMS"] = "cpu"
 
+# One folder of compiled programs for the session: its workers, and the commands that tests start, inherit it.
+if _WORKER not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="compiled-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
 import jax  # noqa: E402
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-def pytest_sessionstart(session) -> None:
-    """Keep compiled programs for the session: the same program is asked for by many tests."""
-    session.config.compiled = tempfile.TemporaryDirectory(prefix="compiled-")
-    jax.config.update("jax_compilation_cache_dir", session.config.compiled.name)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
 def pytest_sessionfinish(session) -> None:
     """Forget the compiled programs."""
-    session.config.compiled.cleanup()
+    if _WORKER not in os.environ:
+        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
