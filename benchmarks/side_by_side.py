@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,11 +19,51 @@ MATMUL_SIZE = 2048
 MATMUL_SIZE_ELSEWHERE = 8192
 
 
-def run(setting: str, cases: Sequence[Case], sizes: Sizes, *, torch_models: int) -> Iterator[dict[str, Any]]:
+class Opponent(NamedTuple):
+    """A way to train the same models with PyTorch: its name in a row, and the program of its workers."""
+
+    name: str
+    program: str
+
+
+LOOP = Opponent("torch", "torch_loop")
+VMAP = Opponent("vmap", "torch_vmap")
+
+
+class Rival:
+    """An opponent at one case: its workers, the first models of the case that it trains, and its times."""
+
+    def __init__(self, workers: Workers, count: int, work: Work, most_seconds: float) -> None:
+        """count: of models; most_seconds: that a repeat may take, or nothing of it is timed."""
+        self.workers, self.count, self.work, self.most_seconds = workers, count, work, most_seconds
+        self.seconds = [0.0] * work.case.repeats
+        self.too_slow: float | None = None
+
+    def begin(self, models: range) -> None:
+        """Make these models; give up where a repeat of all would take too long by the first epoch."""
+        epoch = self.workers.begin(models)
+        expected = epoch * self.work.epochs * self.count / len(models)
+        if expected > self.most_seconds:
+            self.too_slow = expected
+
+    def train(self, repeat: int) -> None:
+        """Train what was made last; once more, in this repeat."""
+        self.seconds[repeat] += self.workers.train(self.work.epochs)
+
+
+def run(
+    setting: str,
+    cases: Sequence[Case],
+    sizes: Sizes,
+    *,
+    counts: Mapping[Opponent, int],
+    most_seconds: float = math.inf,
+) -> Iterator[dict[str, Any]]:
     """Yield, after each case, its row and what the devices are and can do.
 
-    torch_models: the first models of each case are what PyTorch trains, at most so many; 0: PyTorch
-    is not timed.
+    counts: of each opponent, the first models of each case that it trains, at most so many; 0: it is
+    not timed. most_seconds: the most that an opponent's repeat may take; where it would take more, the row
+    says how long instead.
     """
     devices = jax.devices()
     on_cpu = devices[0].platform == "cpu"
@@ -30,10 +71,13 @@ def run(setting: str, cases: Sequence[Case], sizes: Sizes, *, torch_models: int)
     for case in cases:
         work = shadow_work.work_of(case, sizes)
         with ExitStack() as stack:
-            theirs, count = None, min(torch_models, case.num_models)
-            if count:
-                theirs = stack.enter_context(Workers(min(len(devices), count) if on_cpu else 1))
-            row = {"setting": setting, **case._asdict(), **_row(work, theirs, count)}
+            rivals = {}
+            for opponent, most in counts.items():
+                if count := min(most, case.num_models):
+                    processes = min(len(devices), count) if on_cpu else 1
+                    workers = stack.enter_context(Workers(opponent.program, processes))
+                    rivals[opponent.name] = Rival(workers, count, work, most_seconds)
+            row = {"setting": setting, **case._asdict(), **_row(work, rivals)}
         # The best of many, spread over the run: other work on the machine may have slowed one of them.
         limit = max(limit, shadow_work.matmul_limit(MATMUL_SIZE if on_cpu else MATMUL_SIZE_ELSEWHERE))
         yield {
@@ -43,20 +87,27 @@ def run(setting: str, cases: Sequence[Case], sizes: Sizes, *, torch_models: int)
         }
 
 
-def _row(work: Work, theirs: Workers | None, count: int) -> dict[str, Any]:
-    """What is measured of one case; rates are of all models of a side together. count: PyTorch's models."""
-    apart = _check(work, theirs) if theirs else None
-    compilation, ours, others = _timed(work, theirs, count)
+def _row(work: Work, rivals: Mapping[str, Rival]) -> dict[str, Any]:
+    """What is measured of one case; rates are of all models of a side together."""
+    apart = {name: _check(work, rival.workers) for name, rival in rivals.items()}
+    compilation, ours = _timed(work, list(rivals.values()))
     row: dict[str, Any] = {
         "compile_s": compilation,
         "recording_share": work.sizes.recording_share(work.case.steps),
         "ours": _side(work, ours, work.case.num_models),
     }
-    if others:
-        ratios = [b / count / (a / work.case.num_models) for a, b in zip(ours, others, strict=True)]
-        row["torch"] = {"num_models": count, **_side(work, others, count)}
-        row["ratio"] = {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
-        row["largest_difference"] = apart
+    for name, rival in rivals.items():
+        if rival.too_slow is not None:
+            row[name] = {"num_models": rival.count, "too_slow_s": rival.too_slow}
+            continue
+        per_model = [a / work.case.num_models for a in ours]
+        ratios = [b / rival.count / a for a, b in zip(per_model, rival.seconds, strict=True)]
+        row[name] = {
+            "num_models": rival.count,
+            **_side(work, rival.seconds, rival.count),
+            "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
+            "largest_difference": apart[name],
+        }
     return row
 
 
@@ -75,22 +126,22 @@ def _check(work: Work, theirs: Workers) -> float:
     )
 
 
-def _timed(work: Work, theirs: Workers | None, count: int) -> tuple[float, list[float], list[float]]:
-    """Seconds of compilation, and of every repeat: ours and theirs, chunk after chunk in turn."""
-    compilation = 0.0
-    ours, others = [0.0] * work.case.repeats, [0.0] * work.case.repeats
+def _timed(work: Work, rivals: Sequence[Rival]) -> tuple[float, list[float]]:
+    """Seconds of compilation, and of every repeat of ours; the others' go on after it, chunk after chunk in turn."""
+    compilation, ours = 0.0, [0.0] * work.case.repeats
     for seconds, segment in shadow_work.segments(work):
         repeat = segment.checkpoint - shadow_work.SEGMENTS_BEFORE
         if segment.start == segment.checkpoint == 0:
             compilation = seconds
         if repeat >= 0:
             ours[repeat] += seconds
-        models = range(segment.start, min(segment.stop, count))
-        if theirs and models and repeat == -1:
-            theirs.begin(models)
-        if theirs and models and repeat >= 0:
-            others[repeat] += theirs.train(work.epochs)
-    return compilation, ours, others if theirs else []
+        for rival in rivals:
+            models = range(segment.start, min(segment.stop, rival.count))
+            if models and repeat == -1 and rival.too_slow is None:
+                rival.begin(models)
+            if models and repeat >= 0 and rival.too_slow is None:
+                rival.train(repeat)
+    return compilation, ours
 
 
 def _side(work: Work, seconds: Sequence[float], num_models: int) -> dict[str, Any]:

@@ -18,12 +18,16 @@ COLUMNS = (
     "ours, steps/s",
     "PyTorch, steps/s",
     "ratio (min–max)",
+    "vmap, steps/s",
+    "ratio (min–max)",
     "ours, of limit",
     "PyTorch",
+    "vmap",
     "compile, s",
 )
-"""steps: of one model; steps/s: of all models together; the last but one: PyTorch's part of the limit."""
+"""steps: of one model; steps/s: of all models together; before the last: the others' parts of the limit."""
 
+OTHERS = ("torch", "vmap")
 
 TEXT = ("setting", "family")
 
@@ -31,7 +35,7 @@ TEXT = ("setting", "family")
 def cells(result: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[str, ...]:
     """One row as text, in the order of COLUMNS."""
     limit = result["limits"][row["setting"]]["matmul_flop_per_s"]
-    ours, theirs, ratio = row["ours"], row.get("torch"), row.get("ratio")
+    ours, others = row["ours"], [row.get(name) for name in OTHERS]
     return (
         row["setting"].replace("_", " "),
         row["family"].upper(),
@@ -39,12 +43,25 @@ def cells(result: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[str, ...]:
         f"{row['steps']:,}",
         f"{statistics.median(ours['seconds']):.2f}",
         f"{ours['steps_per_s']:,.0f}",
-        f"{theirs['steps_per_s']:,.0f}" if theirs else "-",
-        f"{ratio['median']:.1f} ({ratio['min']:.1f}–{ratio['max']:.1f})" if ratio else "-",
+        *(cell for side in others for cell in compared(side)),
         f"{ours['flop_per_s'] / limit:.0%}",
-        f"{theirs['flop_per_s'] / limit:.0%}" if theirs else "-",
+        *(f"{side['flop_per_s'] / limit:.0%}" if side and "ratio" in side else "-" for side in others),
         f"{row['compile_s']:.1f}",
     )
+
+
+def compared(side: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Another side's steps/s, and how many times as fast ours is; or why it was not timed."""
+    if side is None:
+        return "-", "-"
+    if "too_slow_s" in side:
+        return "-", f"too slow: {side['too_slow_s']:,.0f} s a repeat"
+    return f"{side['steps_per_s']:,.0f}", spread(side["ratio"])
+
+
+def spread(ratio: Mapping[str, float]) -> str:
+    """The median, the least and the largest."""
+    return f"{ratio['median']:.1f} ({ratio['min']:.1f}–{ratio['max']:.1f})"
 
 
 def terminal(result: Mapping[str, Any]) -> Table:

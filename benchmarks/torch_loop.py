@@ -92,15 +92,15 @@ class Trainer:
             name: p.grad.cpu().numpy() for name, p in module.named_parameters() if p.grad is not None
         }
 
-    def begin(self, models: list[int]) -> None:
-        """Make the models with these numbers, in the place of those before, and warm up on one epoch."""
+    def begin(self, models: list[int]) -> float:
+        """Make the models with these numbers, in the place of those before; the seconds of an epoch, to warm up."""
         use_tf32(True)
         self.models = []
         for number in models:
             module = build(*self.shape).to(self.device)
             optimizer = torch.optim.Adam(module.parameters(), lr=self.options["learning_rate"])
             self.models.append((self.indices[number], module, optimizer))
-        self.train(1)
+        return self.train(1)
 
     def train(self, epochs: int) -> float:
         """Train every model, one after another; the seconds it took."""
@@ -116,9 +116,9 @@ class Trainer:
         return torch.tensor(np.asarray(array), device=self.device)
 
 
-def serve() -> None:
+def serve(trainer: Trainer) -> None:
     """Answer until stdin ends."""
-    trainer, answers = Trainer(), sys.stdout.buffer
+    answers = sys.stdout.buffer
     while True:
         try:
             method, arguments = pickle.load(sys.stdin.buffer)
@@ -131,4 +131,4 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(Trainer())

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = 1e-4
 """Largest difference of loss and gradient, relative to the largest entry of each array."""
 
@@ -34,11 +35,11 @@ def installed(*, cuda: bool = False) -> bool:
 class Workers:
     """Processes of one thread each; models are dealt out to them like cards."""
 
-    def __init__(self, count: int) -> None:
-        """Start `count` processes."""
-        command = [sys.executable, str(Path(__file__).with_name("torch_loop.py"))]
+    def __init__(self, program: str, count: int) -> None:
+        """Start `count` processes of a program, "torch_loop" or "torch_vmap"."""
+        command = [sys.executable, "-m", f"benchmarks.{program}"]
         pipe = subprocess.PIPE
-        self._processes = [subprocess.Popen(command, stdin=pipe, stdout=pipe) for _ in range(count)]
+        self._processes = [subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=ROOT) for _ in range(count)]
 
     def __enter__(self) -> Workers:
         return self
@@ -57,10 +58,10 @@ class Workers:
         """`Trainer.loss_and_gradient` in the first worker."""
         return self._ask("loss_and_gradient", [(weights, rows)])[0]
 
-    def begin(self, models: Sequence[int]) -> None:
-        """Deal out these models; every worker makes its own and warms up."""
+    def begin(self, models: Sequence[int]) -> float:
+        """Deal out these models; every worker makes its own and warms up; the slowest one's seconds an epoch."""
         count = len(self._processes)
-        self._ask("begin", [(list(models[first::count]),) for first in range(count)])
+        return max(self._ask("begin", [(list(models[first::count]),) for first in range(count)]))
 
     def train(self, epochs: int) -> float:
         """Train all models; the seconds until the last worker is done."""

@@ -1,4 +1,4 @@
-"""Time the training of shadow models side by side with a PyTorch loop: python -m benchmarks.train.
+"""Time the training of shadow models side by side with PyTorch, a loop and vmap: python -m benchmarks.train.
 
 Every setting ("one_thread" and "all_cores", on an accelerator "device") runs in a process of its
 own, because XLA's threads are fixed when JAX starts. benchmarks/README.md says what is measured.
@@ -60,6 +60,10 @@ flags.DEFINE_bool("torch", True, "Whether to time PyTorch too, where it is insta
 flags.DEFINE_integer(
     "torch_models", 0, "Models that PyTorch trains, the first of each K. 0: all; on an accelerator 4."
 )
+flags.DEFINE_bool("vmap", True, "Whether to time models mapped by torch.func too, where PyTorch is timed.")
+flags.DEFINE_float(
+    "most_seconds", 600.0, "The most that a repeat of PyTorch may take, or its row says so instead."
+)
 flags.DEFINE_string("out", "", "The JSON file. Default: benchmarks/results/train_<machine-kind>.json.")
 flags.DEFINE_string("show", "", "Print the table of this JSON file in Markdown and do nothing else.")
 flags.DEFINE_string("setting", "", "Used by the benchmark itself: run one setting and print JSON lines.")
@@ -80,7 +84,7 @@ def main(_: Sequence[str]) -> None:
 
 def run_all() -> None:
     """Every setting in a process of its own; then the table, and the JSON file."""
-    console = Console(width=None if sys.stdout.isatty() else 130)
+    console = Console(width=None if sys.stdout.isatty() else 160)
     settings = FLAGS.settings or default_settings()
     if not with_torch(settings):
         console.print("Without PyTorch (not installed, or --notorch): ours alone is timed.")
@@ -124,7 +128,9 @@ def run_setting(setting: str) -> None:
     if not cases:
         counts = FLAGS.models or (MODELS_ON_ACCELERATOR if setting == "device" else MODELS)
         cases = [Case(f, int(count), FLAGS.steps, FLAGS.repeats) for f in FLAGS.families for count in counts]
-    for message in side_by_side.run(setting, cases, Sizes(**sizes()), torch_models=torch_models(setting)):
+    counts = {side_by_side.LOOP: torch_models(setting), side_by_side.VMAP: vmap_models(setting)}
+    given = (setting, cases, Sizes(**sizes()))
+    for message in side_by_side.run(*given, counts=counts, most_seconds=FLAGS.most_seconds):
         print(json.dumps(message), flush=True)
 
 
@@ -155,6 +161,11 @@ def torch_models(setting: str) -> int:
     if not with_torch([setting]):
         return 0
     return FLAGS.torch_models or (TORCH_MODELS_ON_ACCELERATOR if setting == "device" else sys.maxsize)
+
+
+def vmap_models(setting: str) -> int:
+    """The most models that PyTorch maps over: all of them, since together they may be faster than alone."""
+    return sys.maxsize if FLAGS.vmap and with_torch([setting]) else 0
 
 
 def sizes() -> dict[str, int]:

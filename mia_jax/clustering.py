@@ -73,16 +73,6 @@ def auc_influence(scores: Array, member: Array) -> np.ndarray:
     return auc_of(ranking(scores), known & held, known & ~held)[1]
 
 
-def rate_influence(called: np.ndarray, side: np.ndarray) -> np.ndarray:
-    """Influence of every entry on the share called on one side: [K, N], 0 elsewhere.
-
-    called, side: bool [K, N]; side marks at least one entry.
-    """
-    count = np.count_nonzero(side)
-    share = np.count_nonzero(called & side) / count
-    return np.where(side, np.where(called, (1.0 - share) / count, -share / count), 0.0)
-
-
 def spread(influence: np.ndarray, known: np.ndarray, twin: Array | None = None) -> Spread:
     """Standard error from influence values [K, N], 0 where not `known`, clustered by target and by record.
 
@@ -92,10 +82,7 @@ def spread(influence: np.ndarray, known: np.ndarray, twin: Array | None = None) 
     the clustering with fewer clusters. twin: int [K], models of one pair are one target (-1: none),
     for they are trained on complementary halves.
     """
-    sums = _sums(influence, known, twin)
-    by_target, by_record = (float(np.sum(part**2)) for part in (sums.target, sums.record))
-    variance = max(by_target + by_record - sums.single, min(by_target, by_record))
-    return Spread(float(np.sqrt(variance)), sums.degrees)
+    return _clustered(influence, known, twin).spread()
 
 
 def disjoint_spread(
@@ -111,8 +98,9 @@ def disjoint_spread(
     `spread` of their difference, but each part has its own number of clusters, and the degrees of
     freedom are Welch's.
     """
-    one, two = spread(first, in_first, twin), spread(second, in_second, twin)
-    a, b = _sums(first, in_first, twin), _sums(second, in_second, twin)
+    parts = _clustered(first, in_first, twin), _clustered(second, in_second, twin)
+    one, two = (part.spread() for part in parts)
+    a, b = (part.sums() for part in parts)
     by_target = float(np.sum((a.target - b.target) ** 2))
     by_record = float(np.sum((a.record - b.record) ** 2))
     variance = max(by_target + by_record - a.single - b.single, min(by_target, by_record))
@@ -131,7 +119,7 @@ def clusters(known: np.ndarray) -> tuple[int, int]:
     return int(known.any(axis=1).sum()), int(known.any(axis=0).sum())
 
 
-class _Sums(NamedTuple):
+class Sums(NamedTuple):
     """Influence summed over each target [K] and each record [N], times the root of G / (G - 1) for its G
     clusters; the sum of squares of single entries; degrees of freedom.
     """
@@ -142,23 +130,61 @@ class _Sums(NamedTuple):
     degrees: float
 
 
-def _sums(influence: np.ndarray, known: np.ndarray, twin: Array | None) -> _Sums:
-    """What a clustered variance is made of."""
-    influence, known = _paired(influence, known, twin)
-    targets, records = clusters(known)
-    by_target = influence.sum(axis=1) * np.sqrt(targets / max(targets - 1, 1))
-    by_record = influence.sum(axis=0) * np.sqrt(records / max(records - 1, 1))
-    return _Sums(by_target, by_record, float(np.sum(influence**2)), float(max(min(targets, records) - 1, 1)))
+class Clustered:
+    """Influence values of a table added up both ways, block by block of targets.
+
+    Beside the sums of the blocks it holds two vectors [N]. Twins come in one block and are one target.
+    """
+
+    def __init__(self, num_records: int) -> None:
+        self._target: list[np.ndarray] = []
+        self._record, self._seen = np.zeros(num_records), np.zeros(num_records, bool)
+        self._single, self._targets = 0.0, 0
+
+    def add(self, influence: np.ndarray, known: np.ndarray, cluster: np.ndarray) -> None:
+        """Take some targets. influence: [k, N], 0 where not `known`. cluster: int [k], equal for twins."""
+        influence, known = _paired(influence, known, cluster)
+        self._target.append(influence.sum(axis=1))
+        self._record += influence.sum(axis=0)
+        self._single += float(np.sum(influence**2))
+        self._targets += int(known.any(axis=1).sum())
+        self._seen |= known.any(axis=0)
+
+    def sums(self) -> Sums:
+        """What a clustered variance is made of."""
+        targets, records = self._targets, int(self._seen.sum())
+        by_target = np.concatenate(self._target) * np.sqrt(targets / max(targets - 1, 1))
+        by_record = self._record * np.sqrt(records / max(records - 1, 1))
+        return Sums(by_target, by_record, self._single, float(max(min(targets, records) - 1, 1)))
+
+    def spread(self) -> Spread:
+        """The standard error; see `spread`."""
+        sums = self.sums()
+        by_target, by_record = (float(np.sum(part**2)) for part in (sums.target, sums.record))
+        variance = max(by_target + by_record - sums.single, min(by_target, by_record))
+        return Spread(float(np.sqrt(variance)), sums.degrees)
 
 
-def _paired(influence: np.ndarray, known: np.ndarray, twin: Array | None) -> tuple[np.ndarray, np.ndarray]:
-    """Influence and knownness with each pair of twins summed into one row."""
-    if twin is None:
+def pairs(num_models: int, twin: Array | None) -> np.ndarray:
+    """The number of each target's cluster, the same for twins: int [K]. twin: int [K], -1: none."""
+    return np.unique(leaders(num_models, twin), return_inverse=True)[1]
+
+
+def _clustered(influence: np.ndarray, known: np.ndarray, twin: Array | None) -> Clustered:
+    """The sums of a whole table."""
+    found = Clustered(influence.shape[1])
+    found.add(influence, known, pairs(influence.shape[0], twin))
+    return found
+
+
+def _paired(influence: np.ndarray, known: np.ndarray, cluster: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Influence and knownness with the targets of each cluster summed into one row."""
+    numbers, row_of = np.unique(cluster, return_inverse=True)
+    if numbers.size == cluster.size:
         return influence, known
-    pair = np.unique(leaders(influence.shape[0], twin), return_inverse=True)[1]
-    summed = np.zeros((pair.max() + 1, influence.shape[1]))
+    summed = np.zeros((numbers.size, influence.shape[1]))
     either = np.zeros(summed.shape, bool)
-    for row, number in enumerate(pair):
+    for row, number in enumerate(row_of):
         summed[number] += influence[row]
         either[number] |= known[row]
     return summed, either

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mia_jax import config as configs
 from mia_jax.config import Config
 
-FORMAT = 4
+if TYPE_CHECKING:  # commands that compute nothing need not wait for it
+    from mia_jax.store import Address
+
+FORMAT = 5
 """Of the artefacts in a run directory; raised when they change."""
 
 MAY_DIFFER = (
@@ -24,6 +26,8 @@ MAY_DIFFER = (
     "scales",
     "membership.num_models",
     "training.models_per_chunk",
+    "training.memory_gib",
+    "training.feed",
     "data.source",
     "data.directory",
 )
@@ -33,6 +37,10 @@ change no number, and what the data is its fingerprint says."""
 
 class RunError(RuntimeError):
     """A run directory that cannot be used as asked; the message is one sentence with the remedy."""
+
+
+class JobError(RunError):
+    """Another process has failed, or cannot be reached; what was written stays, and the job can go on."""
 
 
 def family_hash(config: Config, family: str, data_fingerprint: str, plan: Mapping[str, int]) -> str:
@@ -46,7 +54,7 @@ def family_hash(config: Config, family: str, data_fingerprint: str, plan: Mappin
     return configs.digest([FORMAT, family, fields, data_fingerprint, plan["models_together"]])
 
 
-def check_format(path: Path, record: Mapping[str, Any]) -> None:
+def check_format(path: Address, record: Mapping[str, Any]) -> None:
     """Refuse artefacts of another version."""
     if record.get("format") != FORMAT:
         raise RunError(
@@ -55,7 +63,7 @@ def check_format(path: Path, record: Mapping[str, Any]) -> None:
         )
 
 
-def check_same(path: Path, record: Mapping[str, Any], config: Config, fingerprint: str) -> None:
+def check_same(path: Address, record: Mapping[str, Any], config: Config, fingerprint: str) -> None:
     """Refuse a directory whose run differs, naming what differs."""
     check_format(path, record)
     remedy = "use another --workdir, or --overwrite to delete what is there."
@@ -83,20 +91,20 @@ def _only_added(key: str, old: Mapping[str, Any], new: Config) -> bool:
 
 def _deciding(values: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a config that decide a run's numbers, under dotted names."""
-    flat = _flat(json.loads(json.dumps(values)))
+    found = flat(json.loads(json.dumps(values)))
     return {
         key: value
-        for key, value in flat.items()
+        for key, value in found.items()
         if not any(key == f or key.startswith(f + ".") for f in MAY_DIFFER)
     }
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested values under dotted names."""
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{prefix}{key}."))
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = value
-    return flat
+            found[prefix + key] = value
+    return found

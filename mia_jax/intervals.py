@@ -1,28 +1,24 @@
 """Confidence intervals of pooled estimates and of differences between two arms: NumPy, float64.
 
-Scores and membership are [K, N], target by record; entries are clustered both ways (`clustering`).
+Scores and membership are [K, N], target by record, an array or a `ScoreTable`; entries are clustered both
+ways (`clustering`). Functions whose name begins with `pooled_` read what is pooled already, once for all.
 The intervals cover what other targets and other records of the same kind would give; for one fixed
 pool they are wide. benchmarks/coverage.py measures how often they cover the truth.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy import special, stats
 
-from mia_jax.clustering import Spread, auc_of, clusters, ranking, rate_influence, spread
-from mia_jax.roc import (
-    check_prior,
-    check_rate,
-    estimable,
-    ppv,
-    refuse_one_side,
-    roc_curve,
-    step,
-    target_by_record,
-)
+from mia_jax.clustering import Spread, clusters
+from mia_jax.pooled import Block, Pooled, called_influence, spreads
+from mia_jax.pooled_roc import PooledRoc
+from mia_jax.roc import check_prior, check_rate, enough_false, ppv
+from mia_jax.score_table import KnownToBoth, ScoreTable, as_table
 from mia_jax.types import Array
 from mia_jax.validation import as_mask
 
@@ -49,65 +45,114 @@ class Difference(NamedTuple):
     p: float
 
 
+class Estimate(NamedTuple):
+    """An estimate and its interval; None where it cannot be estimated."""
+
+    value: float | None
+    ends: Interval
+
+
+class _Called(NamedTuple):
+    """A threshold and its FPR."""
+
+    threshold: float
+    fpr: float
+
+    def influence(self, block: Block, others: int) -> np.ndarray:
+        """Influence of every entry of some targets on the FPR: [k, N]. others: all non-members."""
+        return called_influence(block.scores >= self.threshold, block.outside, self.fpr, others)
+
+
 class Rate(NamedTuple):
-    """A TPR at an FPR, what each entry [K, N] adds to its error downwards and upwards, the lowest and
-    highest step of the ROC that the threshold's own error could lead to, and the latter's threshold.
+    """A TPR at an FPR, and what its errors downwards and upwards are made of.
+
+    here, beyond: the step, of an FPR at most the one that was asked for, and the next. slopes: of the
+    ROC below and above. lowest, highest: the steps of the ROC that the threshold's own error could
+    lead to; last_threshold: that of the latter. members, others: how many.
     """
 
     tpr: float
-    below: np.ndarray
-    above: np.ndarray
+    here: _Called
+    beyond: _Called
+    slopes: tuple[float, float]
     lowest: float
     highest: float
     last_threshold: float
+    members: int
+    others: int
+
+    def influences(self, block: Block) -> Iterator[np.ndarray]:
+        """What each entry of some targets adds to the errors downwards and upwards: [k, N] each."""
+        own = called_influence(block.scores >= self.here.threshold, block.inside, self.tpr, self.members)
+        for slope, at in zip(self.slopes, (self.here, self.beyond), strict=True):
+            yield own - slope * at.influence(block, self.others)
 
 
 def auc_interval(
-    scores: Array, member: Array, confidence: float = 0.95, twin: Array | None = None
+    scores: Array | ScoreTable, member: Array, confidence: float = 0.95, twin: Array | None = None
 ) -> Interval:
     """Interval of the pooled AUC.
 
     scores, member: [K, N]; NaN scores are missing. twin: int [K], the other model of a pair of
     complementary halves (-1: none); a pair is one target.
     """
-    scores, held = target_by_record(scores, member)
-    known = ~np.isnan(scores)
-    value, influence = _auc(scores, held, known)
-    error = spread(influence, known, twin)
-    return Interval(*share_ends(value, error, error, known, confidence))
+    return pooled_auc(Pooled(scores, member, twin), confidence).ends
 
 
-def auc_p_value(scores: Array, member: Array, twin: Array | None = None) -> float:
+def pooled_auc(pooled: Pooled, confidence: float) -> Estimate:
+    """The pooled AUC and its interval. Raises ValueError without members or non-members."""
+    pooled.require_both_sides()
+    value, error = pooled.roc.area, pooled.auc_spread
+    return Estimate(value, Interval(*share_ends(value, error, error, pooled.fewest, confidence)))
+
+
+def auc_p_value(scores: Array | ScoreTable, member: Array, twin: Array | None = None) -> float:
     """Two-sided p-value of a pooled AUC of 0.5: below 1 - confidence where the interval leaves 0.5 out.
 
     Arguments as for `auc_interval`.
     """
-    scores, held = target_by_record(scores, member)
-    known = ~np.isnan(scores)
-    value, influence = _auc(scores, held, known)
-    error = spread(influence, known, twin)
+    return pooled_auc_p_value(Pooled(scores, member, twin))
+
+
+def pooled_auc_p_value(pooled: Pooled) -> float:
+    """The same of what is pooled already."""
+    pooled.require_both_sides()
+    value, error = pooled.roc.area, pooled.auc_spread
     if error.error == 0.0 or value in (0.0, 1.0):
-        return 1.0 if value == 0.5 else 2.0 * 0.5 ** min(clusters(known))
+        return 1.0 if value == 0.5 else 2.0 * 0.5**pooled.fewest
     distance = abs(special.logit(value)) * value * (1.0 - value) / error.error
     return float(2.0 * stats.t.sf(distance, error.degrees))
 
 
 def auc_difference(
-    scores_a: Array, scores_b: Array, member: Array, confidence: float = 0.95, twin: Array | None = None
+    scores_a: Array | ScoreTable,
+    scores_b: Array | ScoreTable,
+    member: Array,
+    confidence: float = 0.95,
+    twin: Array | None = None,
 ) -> Difference:
     """AUC of a less AUC of b over the same targets and records.
 
     scores_a, scores_b, member: [K, N]; entries missing (NaN) on either side are left out of both.
     twin: as for `auc_interval`.
     """
-    a, b, held, known = _paired_arms(scores_a, scores_b, member)
-    (auc_a, influence_a), (auc_b, influence_b) = (_auc(scores, held, known) for scores in (a, b))
-    error = spread(influence_a - influence_b, known, twin)
-    return difference(auc_a - auc_b, error, error, known, confidence)
+    return pooled_auc_difference(*paired_arms(scores_a, scores_b, member, twin), confidence)
+
+
+def pooled_auc_difference(a: Pooled, b: Pooled, confidence: float) -> Difference:
+    """The same of the arms of `paired_arms`."""
+    for arm in (a, b):
+        arm.require_both_sides()
+    (error,) = spreads(lambda of_a, of_b: [a.auc_influence(of_a) - b.auc_influence(of_b)], a, b)
+    return difference(a.roc.area - b.roc.area, error, error, a.fewest, confidence)
 
 
 def tpr_interval(
-    scores: Array, member: Array, fpr: float, confidence: float = 0.95, twin: Array | None = None
+    scores: Array | ScoreTable,
+    member: Array,
+    fpr: float,
+    confidence: float = 0.95,
+    twin: Array | None = None,
 ) -> Interval:
     """Interval of the pooled TPR at `fpr`; the threshold's own error is counted.
 
@@ -118,23 +163,46 @@ def tpr_interval(
     than they say: 90 % of 95 % was measured at three, 86 % with scores of a handful of values.
     twin: as for `auc_interval`.
     """
-    scores, held = target_by_record(scores, member)
-    known = ~np.isnan(scores)
-    rate = tpr_rate(scores, held, known, fpr, twin)
-    if not estimable(held[known], fpr):
-        return Interval(None, None)
-    below, above = spread(rate.below, known, twin), spread(rate.above, known, twin)
-    low, high = share_ends(rate.tpr, below, above, known, confidence)
+    return pooled_tprs(Pooled(scores, member, twin), [fpr], confidence)[0].ends
+
+
+def pooled_tprs(pooled: Pooled, fprs: Sequence[float], confidence: float) -> list[Estimate]:
+    """The pooled TPRs at several FPRs and their intervals, in two readings of the scores; see `tpr_interval`."""
+    for fpr in fprs:
+        check_rate("fpr", fpr)
+    pooled.require_both_sides()
+    judged = [fpr for fpr in fprs if enough_false(fpr, pooled.roc.others)]
+    rates = tpr_rates(pooled, judged)
+
+    def influences(block: Block) -> Iterator[np.ndarray]:
+        for rate in rates:
+            yield from rate.influences(block)
+            called = block.scores >= rate.last_threshold
+            yield called_influence(called, block.inside, rate.highest, rate.members)
+
+    errors = pooled.spreads(influences) if rates else []
+    each = zip(errors[::3], errors[1::3], errors[2::3], strict=True)
+    by_fpr = {
+        fpr: Estimate(rate.tpr, _tpr_ends(rate, below, above, at_last, pooled.fewest, confidence))
+        for fpr, rate, (below, above, at_last) in zip(judged, rates, each, strict=True)
+    }
+    return [by_fpr.get(fpr, Estimate(None, Interval(None, None))) for fpr in fprs]
+
+
+def _tpr_ends(
+    rate: Rate, below: Spread, above: Spread, at_last: Spread, fewest: int, confidence: float
+) -> Interval:
+    """The ends of a TPR's interval. at_last: the error of the highest step alone."""
+    low, high = share_ends(rate.tpr, below, above, fewest, confidence)
     if 0.0 < rate.tpr < 1.0:
         # A steep ROC at a TPR near 0 would take the end to 1: it ends where that of the last step does.
-        own = spread(rate_influence(scores >= rate.last_threshold, known & held), known, twin)
-        return Interval(low, min(high, share_ends(rate.highest, own, own, known, confidence)[1]))
+        return Interval(low, min(high, share_ends(rate.highest, at_last, at_last, fewest, confidence)[1]))
     return Interval(min(low, rate.lowest), max(high, rate.highest))
 
 
 def tpr_difference(
-    scores_a: Array,
-    scores_b: Array,
+    scores_a: Array | ScoreTable,
+    scores_b: Array | ScoreTable,
     member: Array,
     fpr: float,
     confidence: float = 0.95,
@@ -144,17 +212,24 @@ def tpr_difference(
 
     Arguments as for `auc_difference`. None with fewer than one expected false positive.
     """
-    a, b, held, known = _paired_arms(scores_a, scores_b, member)
-    rate_a, rate_b = (tpr_rate(scores, held, known, fpr, twin) for scores in (a, b))
-    if not estimable(held[known], fpr):
+    check_rate("fpr", fpr)
+    a, b = paired_arms(scores_a, scores_b, member, twin)
+    for arm in (a, b):
+        arm.require_both_sides()
+    if not enough_false(fpr, a.roc.others):
         return None
-    below = spread(rate_a.below - rate_b.above, known, twin)
-    above = spread(rate_a.above - rate_b.below, known, twin)
-    return difference(rate_a.tpr - rate_b.tpr, below, above, known, confidence)
+    (rate_a,), (rate_b,) = tpr_rates(a, [fpr]), tpr_rates(b, [fpr])
+
+    def influences(of_a: Block, of_b: Block) -> list[np.ndarray]:
+        (below_a, above_a), (below_b, above_b) = rate_a.influences(of_a), rate_b.influences(of_b)
+        return [below_a - above_b, above_a - below_b]
+
+    below, above = spreads(influences, a, b)
+    return difference(rate_a.tpr - rate_b.tpr, below, above, a.fewest, confidence)
 
 
 def ppv_interval(
-    scores: Array,
+    scores: Array | ScoreTable,
     member: Array,
     fpr: float,
     prior: float,
@@ -167,42 +242,69 @@ def ppv_interval(
     (None, (None, None)) with fewer than one expected false positive.
     """
     check_prior(prior)
-    low, high = tpr_interval(scores, member, fpr, confidence, twin)
-    if low is None or high is None:
+    tpr, (low, high) = pooled_tprs(Pooled(scores, member, twin), [fpr], confidence)[0]
+    if tpr is None or low is None or high is None:
         return None, Interval(None, None)
-    scores, held = target_by_record(scores, member)
-    known = ~np.isnan(scores)
-    fprs, tprs, _ = roc_curve(scores[known], held[known])
-    value = ppv(float(tprs[step(fprs, fpr)]), fpr, prior)
-    return value, Interval(ppv(low, fpr, prior), ppv(high, fpr, prior))
+    return ppv(tpr, fpr, prior), Interval(ppv(low, fpr, prior), ppv(high, fpr, prior))
 
 
 def balanced_accuracy_interval(
-    decisions: Array, scores: Array, member: Array, confidence: float = 0.95, twin: Array | None = None
+    decisions: Array,
+    scores: Array | ScoreTable,
+    member: Array,
+    confidence: float = 0.95,
+    twin: Array | None = None,
 ) -> tuple[float, Interval]:
     """Balanced accuracy of decisions bool [K, N] where scores are not NaN, and its interval.
 
     The decisions are taken as they are: that other data would have set other thresholds is not
     counted, which matters little for those of `cross_fit_decisions`.
     """
-    scores, held = target_by_record(scores, member)
-    known = ~np.isnan(scores)
-    called = as_mask("decisions", decisions, scores.shape)
-    inside, outside = known & held, known & ~held
-    value = float(0.5 * (called[inside].mean() + 1.0 - called[outside].mean()))
-    influence = 0.5 * (rate_influence(called, inside) - rate_influence(called, outside))
-    error = spread(influence, known, twin)
-    return value, Interval(*share_ends(value, error, error, known, confidence))
+    pooled = Pooled(scores, member, twin)
+    called = as_mask("decisions", decisions, pooled.table.shape)
+    pooled.require_both_sides()
+    return pooled_accuracy(pooled, lambda block: called[block.models], confidence)
+
+
+def pooled_accuracy(
+    pooled: Pooled, decide: Callable[[Block], np.ndarray], confidence: float
+) -> tuple[float, Interval]:
+    """The same of what is pooled already. decide: who of some targets is called a member, bool [k, N]."""
+    true = false = 0
+    for block in pooled.blocks():
+        called = decide(block)
+        true += np.count_nonzero(called & block.inside)
+        false += np.count_nonzero(called & block.outside)
+    members, others = pooled.roc.members, pooled.roc.others
+    tpr, fpr = true / members, false / others
+
+    def influence(block: Block) -> list[np.ndarray]:
+        called = decide(block)
+        of_tpr = called_influence(called, block.inside, tpr, members)
+        return [0.5 * (of_tpr - called_influence(called, block.outside, fpr, others))]
+
+    (error,) = pooled.spreads(influence)
+    value = float(0.5 * (tpr + 1.0 - fpr))
+    return value, Interval(*share_ends(value, error, error, pooled.fewest, confidence))
 
 
 def advantage_interval(
-    decisions: Array, scores: Array, member: Array, confidence: float = 0.95, twin: Array | None = None
+    decisions: Array,
+    scores: Array | ScoreTable,
+    member: Array,
+    confidence: float = 0.95,
+    twin: Array | None = None,
 ) -> tuple[float, Interval]:
     """Membership advantage, TPR - FPR (Yeom et al. 2018), of decisions, and its interval.
 
     Arguments as for `balanced_accuracy_interval`: the advantage is twice that less one.
     """
-    accuracy, (low, high) = balanced_accuracy_interval(decisions, scores, member, confidence, twin)
+    return advantage_of(*balanced_accuracy_interval(decisions, scores, member, confidence, twin))
+
+
+def advantage_of(accuracy: float, ends: Interval) -> tuple[float, Interval]:
+    """The advantage of a balanced accuracy and its interval, with its own."""
+    low, high = ends
     assert low is not None
     assert high is not None
     return 2.0 * accuracy - 1.0, Interval(2.0 * low - 1.0, 2.0 * high - 1.0)
@@ -219,46 +321,52 @@ def mean_interval(values: Array, confidence: float = 0.95) -> tuple[float, float
     return mean, float(mean - reach), float(mean + reach)
 
 
-def tpr_rate(
-    scores: np.ndarray, held: np.ndarray, known: np.ndarray, fpr: float, twin: Array | None = None
-) -> Rate:
-    """The TPR at `fpr` with its influence values, the threshold's included.
+def tpr_rates(pooled: Pooled, fprs: Sequence[float]) -> list[Rate]:
+    """The TPRs at some FPRs with what their errors are made of, the threshold's included.
 
     The threshold's part is the FPR's influence times the slope of the ROC over the window that the
     FPR's error spans. Where the window holds a few steps only, as with tied scores, each side has
     its own slope: that of the jump which the error could lead to.
     """
-    check_rate("fpr", fpr)
-    fprs, tprs, thresholds = roc_curve(scores[known], held[known])
-    here = step(fprs, fpr)
-    next_one = min(here + 1, fprs.size - 1)
-    called, called_next = scores >= thresholds[here], scores >= thresholds[next_one]
-    outside = known & ~held
-    fpr_here, fpr_next = rate_influence(called, outside), rate_influence(called_next, outside)
-    down, up = (WINDOW * spread(influence, known, twin).error for influence in (fpr_here, fpr_next))
-    first, last = step(fprs, fpr - down), step(fprs, fpr + up)
-    fall, rise = tprs[here] - tprs[first], tprs[last] - tprs[here]
-    if last - first < FEW_STEPS:
+    if not fprs:
+        return []
+    roc = pooled.roc
+    steps = [roc.at_fpr(fpr) for fpr in fprs]
+    here = [_Called(step.threshold, step.false / roc.others) for step, _ in steps]
+    beyond = [_Called(threshold, roc.called(threshold)[0] / roc.others) for _, threshold in steps]
+    errors = pooled.spreads(lambda block: (at.influence(block, roc.others) for at in (*here, *beyond)))
+    reaches = [WINDOW * error.error for error in errors]
+    windows = zip(reaches[: len(fprs)], reaches[len(fprs) :], strict=True)
+    return [
+        _rate(roc, fpr, own, after, *window)
+        for fpr, own, after, window in zip(fprs, here, beyond, windows, strict=True)
+    ]
+
+
+def _rate(roc: PooledRoc, fpr: float, here: _Called, beyond: _Called, down: float, up: float) -> Rate:
+    """The TPR at a step whose FPR could be off so far downwards and upwards."""
+    first, own, last = (roc.at_fpr(rate)[0] for rate in (fpr - down, fpr, fpr + up))
+    lowest, tpr, highest = (step.true / roc.members for step in (first, own, last))
+    fall, rise = tpr - lowest, highest - tpr
+    if last.number - first.number < FEW_STEPS:
         slopes = fall / down if down > 0 else 0.0, rise / up if up > 0 else 0.0
     else:
         slopes = ((fall + rise) / (down + up),) * 2
-    own = rate_influence(called, known & held)
-    below, above = own - slopes[0] * fpr_here, own - slopes[1] * fpr_next
-    ends = (float(tprs[first]), float(tprs[last]), float(thresholds[last]))
-    return Rate(float(tprs[here]), below, above, *ends)
+    ends = lowest, highest, last.threshold
+    return Rate(tpr, here, beyond, slopes, *ends, roc.members, roc.others)
 
 
 def share_ends(
-    value: float, below: Spread, above: Spread, known: np.ndarray, confidence: float
+    value: float, below: Spread, above: Spread, fewest: int, confidence: float
 ) -> tuple[float, float]:
     """The ends of the interval of a share in [0, 1]: equally far on the logit scale if the errors are equal.
 
-    Where nothing varies the standard error says nothing: the ends are then those of as many
-    independent trials as the smaller clustering has clusters.
+    fewest: the clusters of the smaller clustering. Where nothing varies the standard error says
+    nothing: the ends are then those of as many independent trials.
     """
     _check_confidence(confidence)
     if below.error == 0.0 or value in (0.0, 1.0):
-        miss = (0.5 - confidence / 2) ** (1.0 / min(clusters(known)))
+        miss = (0.5 - confidence / 2) ** (1.0 / fewest)
         low = miss if value == 1.0 else value * miss
         return low, value if value == 1.0 else 1.0 - (1.0 - value) * miss
     centre, steep = special.logit(value), value * (1.0 - value)
@@ -268,16 +376,17 @@ def share_ends(
 
 
 def difference(
-    value: float, below: Spread, above: Spread, known: np.ndarray, confidence: float
+    value: float, below: Spread, above: Spread, known: np.ndarray | int, confidence: float
 ) -> Difference:
     """A difference of two shares from its errors downwards and upwards; p by the one that faces 0.
 
-    Where nothing varies, as many independent trials as the smaller clustering has clusters are
-    thought to have shown it, as in `share_ends`; two arms that are the same differ by 0 surely.
+    known: where there is an entry, bool [K, N], or the clusters of the smaller clustering. Where nothing
+    varies, as many independent trials are thought to have shown it; two arms that are the same differ by 0
+    surely.
     """
     _check_confidence(confidence)
     if below.error == 0.0:
-        count = min(clusters(known))
+        count = known if isinstance(known, int) else min(clusters(known))
         reach = 1.0 - (0.5 - confidence / 2) ** (1.0 / count) if value else 0.0
         return Difference(value, value - reach, value + reach, min(1.0, 2.0 * (1.0 - abs(value)) ** count))
     low = value - _quantile(below, confidence) * below.error
@@ -293,22 +402,16 @@ def _check_confidence(confidence: float) -> None:
         raise ValueError(f"confidence is {confidence}: it must lie in (0, 1), for example 0.95.")
 
 
-def _auc(scores: np.ndarray, held: np.ndarray, known: np.ndarray) -> tuple[float, np.ndarray]:
-    """The pooled AUC and its influence values. Raises ValueError without members or non-members."""
-    refuse_one_side(held[known])
-    return auc_of(ranking(scores), known & held, known & ~held)
-
-
 def _quantile(error: Spread, confidence: float) -> float:
     """The t quantile at the degrees of freedom of a standard error."""
     return float(stats.t.ppf(0.5 + confidence / 2, error.degrees))
 
 
-def _paired_arms(
-    scores_a: Array, scores_b: Array, member: Array
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Both arms' scores, NaN where either is, membership, and where both are known. Raises ValueError."""
-    a, held = target_by_record(scores_a, member)
-    b, _ = target_by_record(scores_b, member)
-    known = ~np.isnan(a) & ~np.isnan(b)
-    return np.where(known, a, np.nan), np.where(known, b, np.nan), held, known
+def paired_arms(
+    scores_a: Array | ScoreTable, scores_b: Array | ScoreTable, member: Array, twin: Array | None = None
+) -> tuple[Pooled, Pooled]:
+    """Both arms, without the entries that either lacks. Raises ValueError for shapes that differ."""
+    a, b = as_table(scores_a), as_table(scores_b)
+    for table in (a, b):
+        held = as_mask("member", member, table.shape)
+    return Pooled(KnownToBoth(a, b), held, twin), Pooled(KnownToBoth(b, a), held, twin)

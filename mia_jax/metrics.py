@@ -7,6 +7,7 @@ and other records of the same kind would give.
 
 from mia_jax.clustering import auc_influence as auc_influence
 from mia_jax.clustering import clustered_error as clustered_error
+from mia_jax.cross_fitting import cross_fit_decisions as cross_fit_decisions
 from mia_jax.intervals import Difference as Difference
 from mia_jax.intervals import Interval as Interval
 from mia_jax.intervals import advantage_interval as advantage_interval
@@ -22,7 +23,6 @@ from mia_jax.roc import auc as auc
 from mia_jax.roc import balanced_accuracy as balanced_accuracy
 from mia_jax.roc import best_threshold as best_threshold
 from mia_jax.roc import central_threshold as central_threshold
-from mia_jax.roc import cross_fit_decisions as cross_fit_decisions
 from mia_jax.roc import estimable as estimable
 from mia_jax.roc import ppv as ppv
 from mia_jax.roc import roc_curve as roc_curve

@@ -1,4 +1,8 @@
-"""Devices: the axis of models lies over all local devices, and nothing else does.
+"""Devices: the axis of models lies over all devices of all processes, and nothing else does.
+
+Within a process it is one axis of a mesh of the local devices. Processes share it by chunks: each trains
+chunks of its own (`processes`, `study.together`), at its own pace and on as many devices as it has, and
+what a chunk's numbers are depends on neither. No step waits for another device.
 
 On a CPU one host device per core, each single-threaded, beats one device with many threads: a
 model's parameters, optimizer state and activations then stay in one core's cache.
@@ -22,19 +26,26 @@ SAME_BITS = {"xla_gpu_deterministic_ops": True}
 adds up an embedding's gradient in any order.
 """
 
+_DEVICE_COUNT = "--xla_force_host_platform_device_count"
 
-def use_cpu_cores() -> None:
-    """Make JAX's CPU backend one single-threaded device per core.
 
-    Takes effect only before the first computation of the process; what the user has set in
-    XLA_FLAGS stays as it is, and other backends are not touched.
+def use_cpu_cores(devices: int | None = None) -> None:
+    """Make JAX's CPU backend so many single-threaded devices; None: one per core that this process may use.
+
+    Takes effect only before the first computation of the process. What the user has set in XLA_FLAGS stays
+    as it is, but for a number of devices that is given here too; other backends are not touched.
     """
-    flags = os.environ.get("XLA_FLAGS", "")
-    if "xla_cpu_multi_thread_eigen" not in flags:
-        flags += " --xla_cpu_multi_thread_eigen=false"
-    if "xla_force_host_platform_device_count" not in flags:
-        flags += f" --xla_force_host_platform_device_count={usable_cores()}"
-    os.environ["XLA_FLAGS"] = flags.strip()
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    if devices is not None:
+        flags = [flag for flag in flags if not flag.startswith(_DEVICE_COUNT)]
+    if not any("xla_cpu_multi_thread_eigen" in flag for flag in flags):
+        flags.append("--xla_cpu_multi_thread_eigen=false")
+    if not any(flag.startswith(_DEVICE_COUNT) for flag in flags):
+        flags.append(f"{_DEVICE_COUNT}={devices or usable_cores()}")
+    os.environ["XLA_FLAGS"] = " ".join(flags)
+    count = next(flag for flag in flags if flag.startswith(_DEVICE_COUNT)).partition("=")[2]
+    # As many of XLA's threads as devices: one more keeps a core busy with waiting, and slows all of them down.
+    os.environ.setdefault("NPROC", count)
 
 
 def usable_cores() -> int:

@@ -30,6 +30,7 @@ from mia_jax.study import observing
 from mia_jax.study.attacking import scores_of
 from mia_jax.training import Plan, plan
 from mia_jax.training.observe import observe
+from mia_jax.training.precision import in_precision
 from mia_jax.types import Array, Dataset, Key, Params, Records, Signals
 
 RELEASES = 0x72656C73
@@ -308,9 +309,10 @@ def _program(
             draws = jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.arange(num_draws))
             return jax.lax.map(lambda key: one_draw(params, key, parts, sigma), draws)
 
-        batch_size = models_together if models_together > 1 else None
-        with jax.default_matmul_precision(None if matmul_precision == "default" else matmul_precision):
-            return jax.lax.map(one_model, (params, own), batch_size=batch_size)
+        def each(args: tuple[Params, Key]) -> Released:
+            return jax.lax.map(one_model, args, batch_size=models_together if models_together > 1 else None)
+
+        return in_precision(each, matmul_precision, mesh.devices.flat[0].platform)((params, own))
 
     return over_models(chunk, mesh, (MODELS, MODELS, WHOLE, WHOLE))
 

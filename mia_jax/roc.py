@@ -6,6 +6,8 @@ threshold, so tied scores move together and no rate is read between two points o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import stats
 
@@ -14,9 +16,6 @@ from mia_jax.validation import as_mask
 
 AS_GOOD = 2.0
 """A threshold is as good as the best within so many standard errors of the best's own rates."""
-
-RECORD_PARTS = 3
-"""Parts of the records, each judged at thresholds that the next one chose."""
 
 
 def roc_curve(scores: Array, member: Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -50,6 +49,24 @@ def tpr_at_fpr(scores: Array, member: Array, fpr: float) -> float:
     return float(tprs[step(fprs, fpr)])
 
 
+def auc_and_tprs(inside: np.ndarray, outside: np.ndarray, fprs: Sequence[float]) -> np.ndarray:
+    """The AUC and the TPR at each FPR of one target's scores, NaN where not `estimable`: float64 [1 + F].
+
+    inside, outside: float64, the scores of its members and of its non-members, at least one of each.
+    """
+    inside, outside = np.sort(inside), np.sort(outside)
+    members, others = inside.size, outside.size
+    beaten = np.searchsorted(outside, inside) + np.searchsorted(outside, inside, side="right")
+    found = [int(beaten.sum()) / (2.0 * members * others)]
+    shares = np.arange(others + 1) / others
+    for fpr in fprs:
+        allowed = int(np.searchsorted(shares, fpr, side="right")) - 1
+        # The first non-member too many is not called, nor is whoever ties with it.
+        called = inside > outside[others - 1 - allowed] if allowed < others else np.ones(members, bool)
+        found.append(np.count_nonzero(called) / members if enough_false(fpr, others) else np.nan)
+    return np.array(found)
+
+
 def step(fprs: np.ndarray, fpr: float) -> int:
     """The index of the last point of a ROC whose FPR <= `fpr`, 0 (nobody is called) at least."""
     return max(int(np.searchsorted(fprs, fpr, side="right")) - 1, 0)
@@ -57,8 +74,13 @@ def step(fprs: np.ndarray, fpr: float) -> int:
 
 def estimable(member: Array, fpr: float) -> bool:
     """Whether at least one false positive is expected at `fpr` among the non-members."""
+    return enough_false(fpr, int(np.sum(~np.asarray(member, bool))))
+
+
+def enough_false(fpr: float, others: int) -> bool:
+    """`estimable` of so many non-members."""
     # The product of a round count and a decimal rate falls short of the whole number by rounding.
-    return bool(fpr * np.sum(~np.asarray(member, bool)) >= 1.0 - 1e-9)
+    return fpr * others >= 1.0 - 1e-9
 
 
 def ppv(tpr: float, fpr: float, prior: float) -> float:
@@ -110,42 +132,6 @@ def central_threshold(scores: Array, member: Array) -> float:
     return _central(flat[order], held[order])
 
 
-def cross_fit_decisions(
-    scores: Array, member: Array, twin: Array | None = None, folds: int = 8
-) -> np.ndarray:
-    """Decisions at the `central_threshold` of other targets and other records.
-
-    Other targets alone are not enough: scores of one record hang together over all targets, and a
-    threshold that has seen the record overfits (null balanced accuracy .504 at 150 records). So the
-    records are in three parts, and the next part chooses for each: were two to choose for each
-    other, their errors would hang together (null coverage of the interval 94 % instead of 95 %).
-
-    scores, member: [K, N]; NaN scores are missing. twin: int [K], models to keep in one fold (-1:
-    none). Returns bool [K, N], False where the score is missing or nothing could choose a threshold.
-    Raises ValueError for fewer than two folds.
-    """
-    if folds < 2:
-        raise ValueError(f"folds is {folds}: it must be at least 2, or no other targets are left.")
-    scores, held = target_by_record(scores, member)
-    fold = (np.unique(leaders(scores.shape[0], twin), return_inverse=True)[1] % folds).astype(np.int16)
-    part = (np.arange(scores.shape[1]) % RECORD_PARTS).astype(np.int16)
-    order = np.argsort(-scores, axis=None)  # NaN last
-    order = order[: scores.size - int(np.isnan(scores).sum())]
-    falling, member_too = scores.ravel()[order], held.ravel()[order]
-    of_fold, of_part = fold[order // scores.shape[1]], part[order % scores.shape[1]]
-    decisions = np.zeros(scores.shape, bool)
-    for number in range(RECORD_PARTS):
-        choosing = of_part == (number + 1) % RECORD_PARTS
-        some, some_held, some_fold = falling[choosing], member_too[choosing], of_fold[choosing]
-        for own in np.unique(fold):
-            others = some_fold != own
-            judges = some_held[others]
-            if judges.any() and not judges.all():
-                mine = np.ix_(fold == own, part == number)
-                decisions[mine] = scores[mine] >= _central(some[others], judges)
-    return decisions
-
-
 def leaders(num_models: int, twin: Array | None) -> np.ndarray:
     """The first model of each pair of twins, for both of them: int [K]. twin: int [K], -1: none."""
     models = np.arange(num_models)
@@ -165,8 +151,20 @@ def target_by_record(scores: Array, member: Array) -> tuple[np.ndarray, np.ndarr
 def refuse_one_side(held: np.ndarray) -> None:
     """Refuse a membership, any shape, without members or without non-members."""
     if held.all() or not held.any():
-        side = "members" if held.any() else "non-members"
-        raise ValueError(f"member marks only {side}, {held.size} of them: both sides are needed.")
+        raise one_side(int(held.sum()), held.size)
+
+
+def one_side(members: int, size: int) -> ValueError:
+    """What is wrong with so many members of so many: one side is missing."""
+    side = "members" if members else "non-members"
+    return ValueError(f"member marks only {side}, {size} of them: both sides are needed.")
+
+
+def doubt_of_gain(true: int, false: int, members: int, others: int) -> float:
+    """Two standard errors of TPR - FPR times both counts, where so many are called truly and falsely."""
+    tpr, fpr = true / members, false / others
+    error = np.sqrt(tpr * (1.0 - tpr) / members + fpr * (1.0 - fpr) / others)
+    return float(AS_GOOD * error * members * others)
 
 
 def _central(falling: np.ndarray, held: np.ndarray) -> float:
@@ -180,9 +178,7 @@ def _central(falling: np.ndarray, held: np.ndarray) -> float:
     if gain[best] <= 0:
         return float("inf")
     true = int(held[: last[best] + 1].sum())
-    tpr, fpr = true / members, (last[best] + 1 - true) / others
-    doubt = AS_GOOD * np.sqrt(tpr * (1.0 - tpr) / members + fpr * (1.0 - fpr) / others)
-    as_good = last[gain >= gain[best] - doubt * members * others]
+    as_good = last[gain >= gain[best] - doubt_of_gain(true, int(last[best]) + 1 - true, members, others)]
     return float(falling[as_good[as_good.size // 2]])
 
 

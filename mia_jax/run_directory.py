@@ -1,5 +1,7 @@
 """A run directory: what is in it, whose it is, and how far it has come.
 
+It is a local folder, or whatever else TensorStore opens (`gs://…`, `s3://…`), with the same entries.
+
 config.json            resolved config, format, fingerprint of the data, size and plan of every family
 data.json              facts of the data
 labels.npz             labels of the pool, the population and the test records
@@ -9,6 +11,7 @@ signals/FAMILY/PART/…  Zarr arrays [K, T, N]
 commits/FAMILY/…       one record per finished segment: what has no record, does not exist
 states/FAMILY/…        where an unfinished chunk of models goes on
 parameters/FAMILY/…    where asked for
+processes/JOB/…        signs of life of a training's processes, where it has several
 tradeoff/              what a trade-off summarised of this run
 dynamics/              what following its records measured; dynamics.html, arms/, records/, …: what that shows
 scores/FAMILY/ATTACK   Zarr arrays [K, T, N], and ATTACK.json: what made them
@@ -17,9 +20,10 @@ results.json, results.csv, utility.csv, slices.csv, privacy.csv, audit.csv, vuln
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -27,10 +31,12 @@ from typing import IO, Any
 import numpy as np
 
 from mia_jax import config as configs
+from mia_jax.blocks import records_at_once, whole
 from mia_jax.config import Config, FamilyConfig
 from mia_jax.identity import FORMAT, RunError, check_format, check_same, family_hash
 from mia_jax.segments import Segments
-from mia_jax.store import Store
+from mia_jax.signs_of_life import LOCK, SILENCE, leased
+from mia_jax.store import Address, Store, address
 from mia_jax.training import Plan
 from mia_jax.types import Dataset, Membership
 
@@ -64,6 +70,7 @@ DYNAMICS = (
 OURS = (
     "tradeoff",
     *DYNAMICS,
+    "processes",
     "commits",
     "states",
     "parameters",
@@ -79,14 +86,21 @@ OURS = (
 
 
 class RunDirectory:
-    """One study on disk. Made with `create` or `existing`, never half-open."""
+    """One study on disk or in a bucket. Made with `create` or `existing`, never half-open.
 
-    def __init__(self, path: Path, record: Mapping[str, Any]) -> None:
-        self.path = path
+    path: its address; a `Path` where it is local. record: what its config.json holds.
+    """
+
+    def __init__(self, path: Address, record: Mapping[str, Any]) -> None:
+        self.path = address(path)
         self.store = Store(path)
         self.config = configs.from_mapping(record["config"])
-        self._record = dict(record)
+        self.record = dict(record)
         self._segments: dict[str, Segments] = {}
+
+    def reopened(self) -> RunDirectory:
+        """The same run with all that other processes have finished meanwhile."""
+        return RunDirectory(self.path, self.record)
 
     @property
     def epochs(self) -> tuple[int, ...]:
@@ -96,7 +110,7 @@ class RunDirectory:
     @property
     def fingerprint(self) -> str:
         """What tells the records apart from all others."""
-        return self._record["data_fingerprint"]
+        return self.record["data_fingerprint"]
 
     @property
     def num_classes(self) -> int:
@@ -118,12 +132,14 @@ class RunDirectory:
             raise RunError(f"{self.path}/labels.npz is missing or damaged: run the training again.")
         return found[part]
 
-    def membership(self) -> Membership:
-        """The membership of the config's K models."""
-        found = self.store.read_arrays("membership.npz")
-        if found is None or len(found["member"]) < self.config.membership.num_models:
+    def membership(self, *, lists: bool = True) -> Membership:
+        """The membership of the config's K models. lists: with `indices` and `mask`, which are large; else [K, 0]."""
+        found = self.store.read_some("membership.npz", Membership._fields if lists else ("member", "twin"))
+        models = self.config.membership.num_models
+        if found is None or len(found["member"]) < models:
             raise RunError(f"{self.path}/membership.npz is missing or damaged: run the training again.")
-        return Membership(**{key: value[: self.config.membership.num_models] for key, value in found.items()})
+        none = {"indices": np.zeros((models, 0), np.int32), "mask": np.zeros((models, 0), bool)}
+        return Membership(**{**none, **{name: values[:models] for name, values in found.items()}})
 
     def sessions(self) -> list[dict[str, str]]:
         """The environment of every command that worked on this run, in order."""
@@ -142,33 +158,33 @@ class RunDirectory:
         """
         mapping = configs.to_mapping(self.config)
         mapping[section] |= {key: value for key, value in values.items() if value is not None}
-        changed = {**self._record, "config": configs.to_mapping(configs.from_mapping(mapping))}
+        changed = {**self.record, "config": configs.to_mapping(configs.from_mapping(mapping))}
         return RunDirectory(self.path, changed)
 
     def keep_config(self) -> None:
         """Write the config down as it is now."""
-        self.store.write_json("config.json", self._record)
+        self.store.write_json("config.json", self.record)
 
     @property
     def noise_multiplier(self) -> float | None:
         """The noise of DP-SGD, relative to the clip norm; None without it."""
-        return self._record.get("noise_multiplier")
+        return self.record.get("noise_multiplier")
 
     def keep_noise(self, noise_multiplier: float | None, question: str) -> None:
         """Write down the noise of DP-SGD, so that a run goes on with the very number that it began with.
 
         question: what the noise was solved for.
         """
-        self._record |= {"noise_multiplier": noise_multiplier, "noise_question": question}
-        self.store.write_json("config.json", self._record)
+        self.record |= {"noise_multiplier": noise_multiplier, "noise_question": question}
+        self.store.write_json("config.json", self.record)
 
     def keep_family(self, name: str, family: FamilyConfig, plan: Plan, num_parameters: int) -> Plan:
         """Write down a family's size and plan; give the plan back, as many models together as it was begun with."""
-        old = self._record.get("families", {}).get(name, {}).get("plan", {})
+        old = self.record.get("families", {}).get(name, {}).get("plan", {})
         kept = plan._replace(models_together=old.get("models_together", plan.models_together))
         sized = {**configs.to_mapping(family), "num_parameters": num_parameters, "plan": kept._asdict()}
-        self._record["families"] = {**self._record.get("families", {}), name: sized}
-        self.store.write_json("config.json", self._record)
+        self.record["families"] = {**self.record.get("families", {}), name: sized}
+        self.store.write_json("config.json", self.record)
         return kept
 
     def segments(self, family: str) -> Segments:
@@ -190,7 +206,7 @@ class RunDirectory:
 
     def _family(self, name: str) -> dict[str, Any]:
         """What is written down of a family (`RunError` if its training never began)."""
-        families = self._record.get("families", {})
+        families = self.record.get("families", {})
         if name not in families:
             raise RunError(
                 f"{self.path} holds no family {name} yet: run scripts/train.py with this --workdir first."
@@ -204,11 +220,24 @@ class RunDirectory:
         self.store.delete(f"scores/{family}/{attack}.json")
         self.store.delete_under(f"scores/{family}/{attack}/")
 
-    def write_scores(self, family: str, attack: str, checkpoint: int, scores: np.ndarray) -> None:
-        """Write one attack's scores [K, N] at one checkpoint."""
-        shape = (scores.shape[0], len(self.epochs), *scores.shape[1:])
-        array = self.store.array(f"scores/{family}/{attack}", shape, np.float64, models_per_chunk=shape[0])
-        self.store.write_blocks([(array, 0, scores.shape[0], checkpoint, scores)])
+    def write_scores(
+        self, family: str, attack: str, checkpoint: int, scores: np.ndarray, *, first_record: int = 0
+    ) -> None:
+        """Write one attack's scores [K, N'] of the records from `first_record` on at one checkpoint.
+
+        Blocks of `blocks.records_at_once` records, begun at multiples of it, are files of their own.
+        """
+        models, records = scores.shape[0], self.config.data.pool_size
+        array = self.store.array(
+            f"scores/{family}/{attack}",
+            (models, len(self.epochs), records),
+            np.float64,
+            models_per_chunk=models,
+            records_per_file=records_at_once(models),
+        )
+        self.store.write_blocks(
+            [(array[:, :, first_record : first_record + scores.shape[1]], 0, models, checkpoint, scores)]
+        )
 
     def sign_scores(self, family: str, attack: str, checkpoints: Sequence[int]) -> None:
         """Say what made an attack's scores, and at which checkpoints it could be run, once all are written."""
@@ -227,15 +256,26 @@ class RunDirectory:
             )
         return signed["checkpoints"]
 
-    def scores(self, family: str, attack: str, checkpoint: int) -> np.ndarray:
-        """One attack's scores at one checkpoint, float64 [K, N]; all NaN where it could not be run.
+    def scores(
+        self,
+        family: str,
+        attack: str,
+        checkpoint: int,
+        *,
+        models: slice = slice(None),
+        records: slice = slice(None),
+    ) -> np.ndarray:
+        """One attack's scores of some models and records (default: all) at one checkpoint, float64 [K', N'].
 
-        Scores that are missing, unfinished or of another making are refused (`RunError`).
+        All NaN where the attack could not be run. Scores that are missing, unfinished or of another making are
+        refused (`RunError`).
         """
-        models, records = self.config.membership.num_models, self.config.data.pool_size
+        first, last = whole(models, self.config.membership.num_models)
+        start, stop = whole(records, self.config.data.pool_size)
         if checkpoint not in self.scored(family, attack):
-            return np.full((models, records), np.nan)
-        return self.store.read_block(f"scores/{family}/{attack}", 0, models, checkpoint)
+            return np.full((last - first, stop - start), np.nan)
+        name = f"scores/{family}/{attack}"
+        return self.store.read_block(name, first, last, checkpoint, records=slice(start, stop))
 
     def _scores_signature(self, family: str) -> dict[str, Any]:
         """What decides a family's scores, beside the attack's own name."""
@@ -245,7 +285,7 @@ class RunDirectory:
 
 
 def create(
-    path: Path, config: Config, dataset: Dataset, membership: Membership, *, overwrite: bool = False
+    path: Address, config: Config, dataset: Dataset, membership: Membership, *, overwrite: bool = False
 ) -> RunDirectory:
     """The run directory of a config, new or continued; one of anything else is refused (`RunError`).
 
@@ -266,34 +306,34 @@ def create(
         _check_membership(run, membership)
         for family in set(config.families) & set(old.get("families", ())):
             run.segments(family)
-    run.store.write_json("config.json", run._record)
+    run.store.write_json("config.json", run.record)
     run.store.write_json("data.json", dict(dataset.facts))
     run.store.write_arrays("labels.npz", {part: np.asarray(getattr(dataset, part).y) for part in _LABELLED})
     run.store.write_arrays("membership.npz", {k: np.asarray(v) for k, v in membership._asdict().items()})
     return run
 
 
-def check_config(path: Path, config: Config) -> None:
+def check_config(path: Address, config: Config) -> None:
     """Refuse a directory whose run is of another config (`RunError`); one without a run is no matter."""
     record = _read_record(path)
     if record is not None:
         check_same(path, record, config, record["data_fingerprint"])
 
 
-def clear(path: Path) -> None:
+def clear(path: Address) -> None:
     """Remove the run at `path`, if there is one, and nothing else."""
     if _read_record(path) is not None:
         remove(path, OURS)
 
 
-def kept_noise(path: Path, question: str) -> float | None:
+def kept_noise(path: Address, question: str) -> float | None:
     """The noise of DP-SGD that a run at `path` was begun with, if it was solved for the same; else None."""
     record = _read_record(path) or {}
     same = record.get("format") == FORMAT and record.get("noise_question") == question
     return record.get("noise_multiplier") if same else None
 
 
-def existing(path: Path) -> RunDirectory:
+def existing(path: Address) -> RunDirectory:
     """The run directory at `path`, which must hold one (`RunError`)."""
     record = _read_record(path)
     if record is None:
@@ -303,24 +343,46 @@ def existing(path: Path) -> RunDirectory:
 
 
 @contextmanager
-def locked(path: Path, *, existing: bool = False) -> Iterator[Path]:
+def locked(
+    path: Address,
+    *,
+    existing: bool = False,
+    silence: float = SILENCE,
+    say: Callable[[str], None] = lambda text: None,
+) -> Iterator[Address]:
     """Hold the directory for this process; a second process is refused (`RunError`).
 
-    existing: refuse a directory that is not there, rather than make it.
+    A local directory is held by the system's own lock, which ends with its process; any other, and one on a
+    file system without locks, by a sign of life in it (`signs_of_life.leased`). existing: refuse a directory
+    that is not there, rather than make it. silence: seconds after which a holder's silence is its death.
     """
-    if existing and not path.is_dir():
-        raise RunError(f"{path} does not exist: run scripts/train.py with this --workdir first.")
-    with _lock_file(path) as handle:
+    place = address(path)
+    if existing and not (place.is_dir() if isinstance(place, Path) else Store(place).exists("config.json")):
+        raise RunError(f"{place} does not exist: run scripts/train.py with this --workdir first.")
+    if not isinstance(place, Path):
+        with leased(Store(place), silence=silence, say=say):
+            yield place
+        return
+    with _lock_file(place) as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunError(
-                f"{path} is in use by another process: wait for it, or name another --workdir."
+                f"{place} is in use by another process: wait for it, or name another --workdir."
             ) from None
-        yield path
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+            with leased(Store(place), silence=silence, say=say):
+                yield place
+            return
+        yield place
 
 
 _LABELLED = ("pool", "population", "test")
+
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+"""What a network file system without locks answers to one who asks for them."""
 
 
 def _lock_file(path: Path) -> IO[str]:
@@ -332,34 +394,41 @@ def _lock_file(path: Path) -> IO[str]:
         raise RunError(f"{path} cannot be written: {error.strerror}; name another --workdir.") from None
 
 
-def check_empty(path: Path) -> None:
+def check_empty(path: Address) -> None:
     """Refuse a directory that holds anything but no run, whatever its name (`RunError`).
 
     config.json is what a run writes first and removes last: where it is missing, nothing is a run's.
     """
-    half_made = {"lock", "config.json.__lock"}
-    strangers = (
-        [entry.name for entry in path.iterdir() if entry.name not in half_made] if path.exists() else []
-    )
+    place, half_made = address(path), {"lock", LOCK, "config.json.__lock"}
+    if isinstance(place, Path):
+        there = [entry.name for entry in place.iterdir()] if place.exists() else []
+    else:
+        there = Store(place).names()
+    strangers = [name for name in there if name not in half_made]
     if strangers:
         raise RunError(
             f"{path} is not empty and holds no run ({sorted(strangers)[0]} is there): name another --workdir."
         )
 
 
-def remove(path: Path, names: Sequence[str]) -> None:
+def remove(path: Address, names: Sequence[str]) -> None:
     """Remove what we write below a directory, in this order, and nothing else."""
+    place = address(path)
     for name in names:
-        for entry in (path / name, path / f"{name}.__lock"):
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink(missing_ok=True)
+        if isinstance(place, Path):
+            for entry in (place / name, place / f"{name}.__lock"):
+                if entry.is_dir():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink(missing_ok=True)
+        else:
+            Store(place).delete(name)
+            Store(place).delete_under(f"{name}/")
 
 
-def _read_record(path: Path) -> dict[str, Any] | None:
+def _read_record(path: Address) -> dict[str, Any] | None:
     """The content of config.json, None where there is none or it is not a run's."""
-    record = Store(path).read_json("config.json") if (path / "config.json").exists() else None
+    record = Store(path).read_json("config.json")
     return (
         record
         if isinstance(record, dict) and {"format", "config", "data_fingerprint"} <= set(record)

@@ -6,15 +6,17 @@ order writes stop in, what has no record is done again, and nothing else is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from mia_jax.blocks import blocks_of, whole
 from mia_jax.defences.parameters import path_of
 from mia_jax.identity import RunError
-from mia_jax.store import Store, checksum
+from mia_jax.store import Store, checksum, piece_of
 from mia_jax.training import Segment, TrainState
 from mia_jax.types import Params, Signals
 
@@ -49,10 +51,11 @@ class Segments:
         self._parameters = parameters
         self._whole: list[tuple[int, int]] = []
         self._opened: dict[str, Any] = {}
+        self._read_from: dict[str, Any] = {}
         names = store.names(f"commits/{family}/")
-        self._commits: dict[Place, dict[str, Any]] = {
-            _place(name): store.require_json(name) for name in names
-        }
+        self._commits: dict[Place, dict[str, Any]] = dict(
+            zip(map(_place, names), store.require_jsons(names), strict=True)
+        )
         self._check()
 
     def write(self, segment: Segment, *, models_per_chunk: int, session: int) -> None:
@@ -71,7 +74,7 @@ class Segments:
         record: dict[str, Any] = {
             "hash": self._hash,
             "session": session,
-            "checksums": {name: checksum(values) for name, values in arrays.items()},
+            "checksums": {name: _checked(values) for name, values in arrays.items()},
         }
         record |= {_ENTRIES[room]: finish() for room, finish in entries.items()}
         blocks()
@@ -102,6 +105,15 @@ class Segments:
             covered = stop
         return chunks
 
+    def segments_left(self, start: int, stop: int) -> int:
+        """How many segments of a chunk are still to do."""
+        return self._last - self._finished(start, stop)
+
+    def models_finished(self) -> int:
+        """How many of the K models are finished."""
+        begun = {place[:2] for place in self._commits}
+        return sum(stop - start for start, stop in begun if not self.segments_left(start, stop))
+
     def resume(self, start: int, stop: int) -> tuple[int, list[np.ndarray]] | None:
         """The checkpoint up to which a chunk is finished and its state's leaves; None to begin anew.
 
@@ -114,20 +126,62 @@ class Segments:
         state = self._store.read_arrays(place.entry("states", self._family), self._commits[place]["state"])
         return None if state is None else (done, list(state.values()))
 
-    def signal(self, name: str, checkpoint: int) -> np.ndarray:
-        """One signal of all K models at one checkpoint, checked: [K, …]. name: "pool/log_prob", …"""
-        blocks = []
+    def signal(
+        self, name: str, checkpoint: int, *, models: slice = slice(None), records: slice = slice(None)
+    ) -> np.ndarray:
+        """One signal of some models and records (default: all) at one checkpoint, checked: [K', N', …].
+
+        name: "pool/log_prob", …. Little more is read than the models and records asked for. `RunError` where
+        it is damaged, or was not recorded.
+        """
+        first, last = whole(models, self._models)
+        found: np.ndarray | None = None
         for start, stop in self._finished_chunks():
-            place = Place(start, stop, checkpoint)
-            values = self._store.read_block(f"signals/{self._family}/{name}", *place)
-            if checksum(values) != self._commits[place]["checksums"].get(name):
-                raise RunError(
-                    f"{self._store.address}/signals/{self._family}/{name} is damaged for models {start} to "
-                    f"{stop - 1}: delete {self._store.address}/commits/{self._family}/"
-                    f"{start:06d}-{stop:06d} and run the training again to restore it."
-                )
-            blocks.append(values)
-        return np.concatenate(blocks)
+            low, high = max(first, start), min(last, stop)
+            if low >= high:
+                continue
+            values = self._read(name, Place(start, stop, checkpoint), low - start, high - start, records)
+            if found is None:
+                found = np.empty((last - first, *values.shape[1:]), values.dtype)
+            found[low - first : high - first] = values
+        if found is None:
+            raise ValueError(f"models is {models}: it must name one of the {self._models} models at least.")
+        return found
+
+    def _read(self, name: str, place: Place, first: int, last: int, records: slice) -> np.ndarray:
+        """The segment's models first…last-1 and some records of one signal, checked: [M', N', …] (`RunError`)."""
+        where = f"signals/{self._family}/{name}"
+        if name not in self._read_from:
+            self._read_from[name] = self._store.open_array(where)
+        array, kept = self._read_from[name], self._commits[place]["checksums"].get(name)
+        if kept is None:
+            raise self._damaged(name, place)
+        low, high = whole(records, array.shape[2])
+        height, width = kept["piece"]
+        top, bottom = _outwards(first, last, height, place.stop - place.start)
+        left, right = _outwards(low, high, width, array.shape[2])
+        values = self._store.read_block(
+            where,
+            place.start + top,
+            place.start + bottom,
+            place.checkpoint,
+            records=slice(left, right),
+            array=array,
+        )
+        rows = range(top // height, top // height + -(-(bottom - top) // height))
+        columns = range(left // width, left // width + -(-(right - left) // width))
+        same = [kept["crc32"][row][column] for row in rows for column in columns]
+        if checksums(values, (height, width)) != same:
+            raise self._damaged(name, place)
+        return values[first - top : last - top, low - left : high - left]
+
+    def _damaged(self, name: str, place: Place) -> RunError:
+        """That a signal of a segment is not what was recorded."""
+        return RunError(
+            f"{self._store.address}/signals/{self._family}/{name} is damaged for models {place.start} to "
+            f"{place.stop - 1}: delete {self._store.address}/commits/{self._family}/"
+            f"{place.start:06d}-{place.stop:06d} and run the training again to restore it."
+        )
 
     def parameters(self, checkpoint: int, like: Params) -> Params:
         """The parameters of all K models at one checkpoint, checked: a pytree like `like`, NumPy [K, …].
@@ -217,6 +271,27 @@ class Segments:
                 place, shape, values.dtype, models_per_chunk=models_per_chunk
             )
         return self._opened[name]
+
+
+def checksums(values: np.ndarray, piece: tuple[int, int]) -> list[int]:
+    """The checksums of a block [M, N, …] in pieces of so many models and records, one row of pieces after another."""
+    return [
+        checksum(values[rows, columns])
+        for rows in blocks_of(values.shape[0], piece[0])
+        for columns in blocks_of(values.shape[1], piece[1])
+    ]
+
+
+def _checked(values: np.ndarray) -> dict[str, Any]:
+    """What a commit record says of a signal [M, N, …]: the size of its pieces, and the checksums of each row."""
+    piece = piece_of(values.shape[0], values.shape[1], math.prod(values.shape[2:]))
+    rows = [checksums(values[rows], piece) for rows in blocks_of(values.shape[0], piece[0])]
+    return {"piece": piece, "crc32": rows}
+
+
+def _outwards(first: int, last: int, step: int, size: int) -> tuple[int, int]:
+    """The pieces of `step` that hold first…last-1 of `size` things: from where to where they reach."""
+    return first // step * step, min(-(-last // step) * step, size)
 
 
 def _observed_arrays(segment: Segment) -> Iterator[tuple[str, np.ndarray]]:

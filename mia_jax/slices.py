@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mia_jax.clustering import Ranking, auc_of, clusters, disjoint_spread, ranking, spread
-from mia_jax.intervals import Interval, difference, share_ends, tpr_interval
+from mia_jax.intervals import Interval, difference, pooled_tprs, share_ends
 from mia_jax.multiple_testing import holm
+from mia_jax.pooled import Pooled
 from mia_jax.report.inputs import tpr_key
-from mia_jax.roc import estimable, roc_curve, step, target_by_record, tpr_at_fpr
+from mia_jax.roc import estimable, roc_curve, step, target_by_record
 from mia_jax.types import Array
 
 FEWEST_CLUSTERS = 5
@@ -155,16 +156,18 @@ def _within(
     """AUC and TPRs among the part's entries alone. own: its AUC and influence values."""
     value, influence = own
     error = spread(influence, part.entries, table.twin)
-    row = _estimate("auc", value, Interval(*share_ends(value, error, error, part.entries, table.confidence)))
+    row = _estimate(
+        "auc",
+        value,
+        Interval(*share_ends(value, error, error, min(clusters(part.entries)), table.confidence)),
+    )
     # A class is a few columns of the table: the others need not be looked at.
     some = part.entries.any(axis=0)
     scores = np.where(part.entries, table.scores, np.nan)[:, some]
     held = table.held[:, some]
-    for fpr in fprs:
-        ends = tpr_interval(scores, held, fpr, table.confidence, table.twin)
-        mine = ~np.isnan(scores)
-        tpr = None if ends.low is None else tpr_at_fpr(scores[mine], held[mine], fpr)
-        row |= _estimate(tpr_key(fpr), tpr, ends)
+    tprs = pooled_tprs(Pooled(scores, held, table.twin), fprs, table.confidence)
+    for fpr, tpr in zip(fprs, tprs, strict=True):
+        row |= _estimate(tpr_key(fpr), *tpr)
     return row
 
 

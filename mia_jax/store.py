@@ -6,36 +6,65 @@ memory). What goes wrong becomes a `StoreError` that says what, where and what r
 
 from __future__ import annotations
 
+import functools
 import io
 import json
+import math
+import os
 import re
+import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import tensorstore as ts
 
-RECORDS_PER_CHUNK = 65_536
-"""Records of one stored chunk of a signal: a quarter of a megabyte for one model."""
+RECORDS_OF_A_PIECE, MODELS_OF_A_PIECE = 8_192, 16
+"""Records and models at most of what is read and checked alone: half a megabyte of a signal."""
+
+ENTRIES_OF_A_PIECE = 2**18
+"""Entries up to which all that is written at once is one piece: small studies have small files, and few."""
+
+ENTRIES_OF_A_FILE = 2**22
+"""Entries of one file, about: a larger one is written by one processor, smaller ones are too many."""
 
 
 class StoreError(OSError):
     """Something could not be read or written; the message is one sentence with the remedy."""
 
 
-class Store:
-    """A folder of named entries. address: a local path or a TensorStore URL (`gs://…`, `memory://…`)."""
+Address = str | Path
+"""A local path, or the URL of a place that TensorStore opens: `gs://…`, `s3://…`, `memory://…`."""
 
-    def __init__(self, address: str | Path) -> None:
-        text = str(address)
-        self.address = text
-        self._url = text if "://" in text else f"file://{Path(text).absolute()}"
-        if not self._url.endswith("/"):
-            self._url += "/"
+
+def address(text: Address) -> Address:
+    """The address that a text names: a `Path` where it is local, as `file://…` is too, else the URL."""
+    if isinstance(text, Path) or "://" not in text:
+        return Path(text)
+    if not text.startswith("file://"):
+        return text.rstrip("/")
+    parts = urlsplit(text)
+    if parts.netloc or not parts.path:
+        raise StoreError(f"{text} names no local path: write file:///FOLDER, or the path alone.")
+    return Path(unquote(parts.path))
+
+
+def below(place: Address, name: str) -> Address:
+    """The address of an entry or a folder below another."""
+    return place / name if isinstance(place, Path) else f"{place}/{name}"
+
+
+class Store:
+    """A folder of named entries. place: a local path or a TensorStore URL (`gs://…`, `memory://…`)."""
+
+    def __init__(self, place: Address) -> None:
+        self.place = address(place)
+        self.address = str(self.place)
         try:
-            self._entries = ts.KvStore.open(self._url).result()
+            self._entries = ts.KvStore.open(_spec(self.place), context=_context()).result()
         except ValueError as error:
             raise _sentence("open", self.address, error) from None
 
@@ -46,6 +75,26 @@ class Store:
         except ValueError as error:
             raise _sentence("read", f"{self.address}/{name}", error) from None
         return found.value if found.state == "value" else None
+
+    def read_version(self, name: str) -> tuple[bytes | None, bytes]:
+        """The bytes of an entry, None where it does not exist, and the version that `write_version` asks for."""
+        try:
+            found = self._entries.read(name).result()
+        except ValueError as error:
+            raise _sentence("read", f"{self.address}/{name}", error) from None
+        return found.value if found.state == "value" else None, found.stamp.generation
+
+    def write_version(self, name: str, content: bytes | None, version: bytes) -> bytes | None:
+        """Write an entry, or remove it (None), if it is still of a version; the new version, or None where not."""
+        try:
+            stamp = self._entries.write(name, content, if_equal=version).result()
+        except ValueError as error:
+            raise _sentence("write", f"{self.address}/{name}", error) from None
+        return stamp.generation or None
+
+    def exists(self, name: str) -> bool:
+        """Whether there is an entry of this name."""
+        return self.read(name) is not None
 
     def write(self, name: str, content: bytes) -> None:
         """Write an entry, replacing what was there in one step."""
@@ -79,21 +128,34 @@ class Store:
     def read_json(self, name: str) -> Any | None:
         """The value of a JSON entry, None where it does not exist."""
         content = self.read(name)
-        if content is None:
-            return None
+        return None if content is None else self._parsed(name, content)
+
+    def require_jsons(self, names: Sequence[str]) -> list[Any]:
+        """The values of JSON entries that must exist, read side by side (`StoreError`)."""
+        reading = [self._entries.read(name) for name in names]
+        values = []
+        for name, read in zip(names, reading, strict=True):
+            try:
+                found = read.result()
+            except ValueError as error:
+                raise _sentence("read", f"{self.address}/{name}", error) from None
+            if found.state != "value":
+                raise StoreError(f"{self.address}/{name} is missing: restore it, or begin a new workdir.")
+            values.append(self._parsed(name, found.value))
+        return values
+
+    def require_json(self, name: str) -> Any:
+        """The value of a JSON entry that must exist (`StoreError`)."""
+        return self.require_jsons([name])[0]
+
+    def _parsed(self, name: str, content: bytes) -> Any:
+        """The value of a JSON entry's content (`StoreError`)."""
         try:
             return json.loads(content)
         except ValueError:
             raise StoreError(
                 f"{self.address}/{name} is not readable JSON: restore it, or begin a new workdir."
             ) from None
-
-    def require_json(self, name: str) -> Any:
-        """The value of a JSON entry that must exist (`StoreError`)."""
-        value = self.read_json(name)
-        if value is None:
-            raise StoreError(f"{self.address}/{name} is missing: restore it, or begin a new workdir.")
-        return value
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a value as JSON; NaN is refused."""
@@ -125,6 +187,17 @@ class Store:
 
         return finish
 
+    def read_some(self, name: str, names: Collection[str]) -> dict[str, np.ndarray] | None:
+        """These arrays of an .npz entry, read alone from a local file; None where it or one is missing or damaged."""
+        source: Any = (
+            self.place / name if isinstance(self.place, Path) else io.BytesIO(self.read(name) or b"")
+        )
+        try:
+            with np.load(source, allow_pickle=False) as arrays:
+                return {key: arrays[key] for key in names}
+        except (ValueError, OSError, zipfile.BadZipFile, zlib.error, KeyError, EOFError):
+            return None
+
     def read_arrays(self, name: str, checksum: int | None = None) -> dict[str, np.ndarray] | None:
         """Named arrays of an .npz entry; None where it is missing, damaged or of another checksum."""
         content = self.read(name)
@@ -137,27 +210,26 @@ class Store:
             return None
 
     def array(
-        self, name: str, shape: tuple[int, ...], dtype: Any, *, models_per_chunk: int
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: Any,
+        *,
+        models_per_chunk: int,
+        records_per_file: int | None = None,
     ) -> ts.TensorStore:
         """The Zarr array `name` [K, T, N, …], made where it is missing and grown along K where shorter.
 
-        Unwritten entries are NaN, or -2 in an integer array.
+        models_per_chunk, records_per_file: of what is written at once (None: all N records), so that no two
+        writers share a file. Unwritten entries are NaN, or -2 in an integer array.
         """
-        fill: Any = "NaN" if np.issubdtype(dtype, np.floating) else -2
-        chunk = (min(models_per_chunk, shape[0]), 1, *(min(size, RECORDS_PER_CHUNK) for size in shape[2:]))
-        metadata = {
-            "shape": shape,
-            "data_type": np.dtype(dtype).name,
-            "fill_value": fill,
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
-            # Any block of records can be checked when it is read alone.
-            "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
-        }
         try:
             opened = self._open_array(name)
             if opened is None:
-                spec = {"driver": "zarr3", "kvstore": f"{self._url}{name}/", "metadata": metadata}
-                return ts.open(spec, create=True).result()
+                metadata = _metadata(shape, dtype, models_per_chunk, records_per_file or shape[2])
+                spec = {"driver": "zarr3", "kvstore": self._folder(name), "metadata": metadata}
+                # Where another process has made it meanwhile, that one is opened.
+                return ts.open(spec, create=True, open=True, context=_context()).result()
             if opened.shape[1:] != shape[1:]:
                 raise StoreError(
                     f"{self.address}/{name} has shape {list(opened.shape)}, this run writes {list(shape)}: "
@@ -193,13 +265,33 @@ class Store:
 
         return finish
 
-    def read_block(self, name: str, start: int, stop: int, checkpoint: int) -> np.ndarray:
-        """Models start…stop-1 of an array at one checkpoint: [M, …]."""
+    def open_array(self, name: str) -> ts.TensorStore:
+        """An array that must exist (`StoreError`)."""
         try:
             array = self._open_array(name)
-            if array is None:
-                raise StoreError(f"{self.address}/{name} is missing: run the training again to restore it.")
-            return array[start:stop, checkpoint].read().result()
+        except ValueError as error:
+            raise _sentence("read", f"{self.address}/{name}", error) from None
+        if array is None:
+            raise StoreError(f"{self.address}/{name} is missing: run the training again to restore it.")
+        return array
+
+    def read_block(
+        self,
+        name: str,
+        start: int,
+        stop: int,
+        checkpoint: int,
+        *,
+        records: slice = slice(None),
+        array: ts.TensorStore | None = None,
+    ) -> np.ndarray:
+        """Models start…stop-1 and some records of an array at one checkpoint: [M, …].
+
+        array: `open_array` of the name, where it was opened before.
+        """
+        array = self.open_array(name) if array is None else array
+        try:
+            return array[start:stop, checkpoint, records].read().result()
         except ValueError as error:
             raise _sentence("read", f"{self.address}/{name}", error) from None
 
@@ -207,12 +299,75 @@ class Store:
         """An array that exists, or None."""
         if self.read(f"{name}/zarr.json") is None:
             return None
-        return ts.open({"driver": "zarr3", "kvstore": f"{self._url}{name}/"}).result()
+        return ts.open({"driver": "zarr3", "kvstore": self._folder(name)}, context=_context()).result()
+
+    def _folder(self, name: str) -> Any:
+        """What TensorStore calls a folder of this store."""
+        return (self._entries / f"{name}/").spec().to_json()
 
 
 def checksum(values: np.ndarray) -> int:
     """CRC-32 of an array's bytes in C order."""
     return zlib.crc32(np.ascontiguousarray(values).view(np.uint8).data)
+
+
+def piece_of(models: int, records: int, width: int) -> tuple[int, int]:
+    """Models and records of the pieces of a block [models, records, …] that is written at once.
+
+    Pieces are what is read and checked alone. width: numbers of one record and model, the product of the
+    axes that follow.
+    """
+    if models * records * width <= ENTRIES_OF_A_PIECE:
+        return models, records
+    some = next(count for count in range(min(models, MODELS_OF_A_PIECE), 0, -1) if models % count == 0)
+    most = max(1, ENTRIES_OF_A_PIECE // (some * width))
+    return some, min(RECORDS_OF_A_PIECE, 1 << (most.bit_length() - 1))
+
+
+def _metadata(
+    shape: tuple[int, ...], dtype: Any, models_per_chunk: int, records_per_file: int
+) -> dict[str, Any]:
+    """The Zarr metadata of an array [K, T, N, …] that is written in files of so many models and records."""
+    models, records, rest = min(models_per_chunk, shape[0]), min(records_per_file, shape[2]), shape[3:]
+    width = math.prod(rest)
+    piece = piece_of(models, records, width)
+    # Any piece can be checked when it is read alone.
+    codecs: list[dict[str, Any]] = [
+        {"name": "bytes", "configuration": {"endian": "little"}},
+        {"name": "crc32c"},
+    ]
+    if piece != (models, records):
+        some = max(1, ENTRIES_OF_A_FILE // (models * piece[1] * width))
+        records = piece[1] * min(some, -(-records // piece[1]))
+        inside = {"chunk_shape": (piece[0], 1, piece[1], *rest), "codecs": codecs}
+        codecs = [{"name": "sharding_indexed", "configuration": inside}]
+    return {
+        "shape": shape,
+        "data_type": np.dtype(dtype).name,
+        "fill_value": "NaN" if np.issubdtype(dtype, np.floating) else -2,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": (models, 1, records, *rest)}},
+        "codecs": codecs,
+    }
+
+
+def _spec(place: Address) -> Any:
+    """What TensorStore calls the folder at an address."""
+    if isinstance(place, Path):
+        # As it stands: in a URL, some characters of a path would mean something else.
+        return {"driver": "file", "path": f"{place.absolute()}/"}
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if not (place.startswith("s3://") and endpoint):
+        return f"{place}/"
+    # TensorStore does not read where a store that only speaks S3 is; AWS's own tools do.
+    bucket, _, path = place.removeprefix("s3://").partition("/")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    return {"driver": "s3", "bucket": bucket, "path": f"{path}/", "endpoint": endpoint, "aws_region": region}
+
+
+@functools.cache
+def _context() -> ts.Context:
+    """What all stores of this process share: connections, credentials, and what `memory://` holds."""
+    return ts.Context()
 
 
 _CAUSES = (

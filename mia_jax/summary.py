@@ -8,9 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mia_jax import metrics, multiple_testing
+from mia_jax import intervals, metrics, multiple_testing
 from mia_jax.config import ReportConfig
+from mia_jax.cross_fitting import CrossFit, cross_fit
+from mia_jax.pooled import Block, Pooled
+from mia_jax.pooled_roc import INSIDE, OUTSIDE, PooledRoc
 from mia_jax.report.inputs import Curve, Histogram, ppv_key, tpr_key
+from mia_jax.roc import auc_and_tprs
+from mia_jax.score_table import ScoreTable, as_table
 from mia_jax.types import Array
 
 CURVE_POINTS = 600
@@ -41,9 +46,9 @@ def usable_models(member: Array, num_classes: int, *signals: Array) -> np.ndarra
 
 def utility_row(
     setting: Setting,
-    correct: Array,
+    correct: Array | ScoreTable,
     member: Array,
-    test_correct: Array,
+    test_correct: Array | ScoreTable,
     usable: np.ndarray,
     *,
     num_parameters: int,
@@ -54,8 +59,11 @@ def utility_row(
     correct, member: [K, N]. test_correct: [K, …]. Intervals are t-intervals over models, which are
     independent given the pool and the test records.
     """
-    train = np.sum(correct * member, axis=1)[usable] / np.sum(member, axis=1)[usable]
-    test = np.asarray(test_correct, np.float64)[usable].mean(axis=1)
+    pool, held = as_table(correct), np.asarray(member, bool)
+    # One model after another: a pool need not fit.
+    right = np.array([np.sum(pool.rows(slice(k, k + 1))[0] * held[k]) for k in range(len(held))])
+    train = right[usable] / np.sum(held, axis=1)[usable]
+    test = np.array([as_table(test_correct).rows(slice(k, k + 1)).mean() for k in np.flatnonzero(usable)])
     row: dict[str, Any] = {**setting._asdict(), "num_parameters": num_parameters, "models": int(usable.sum())}
     return row | _accuracies(train, test, confidence)
 
@@ -74,7 +82,12 @@ def own_utility_row(
 
 
 def attack_row(
-    setting: Setting, attack: str, scores: Array, member: Array, twin: Array, config: ReportConfig
+    setting: Setting,
+    attack: str,
+    scores: Array | ScoreTable,
+    member: Array,
+    twin: Array,
+    config: ReportConfig,
 ) -> dict[str, Any]:
     """One row of results.json. scores: [K, N], NaN where missing. member: bool [K, N]. twin: int [K].
 
@@ -83,29 +96,28 @@ def attack_row(
     targets and other records. A TPR, and the PPV that it means at `config.prior`, is null with fewer than
     one expected false positive.
     """
-    scores = np.asarray(scores, np.float64)
-    known = ~np.isnan(scores)
-    held = np.asarray(member, bool)
+    pooled = Pooled(scores, member, twin)
+    return pooled_row(setting, attack, pooled, cross_fit(pooled), config)
+
+
+def pooled_row(
+    setting: Setting, attack: str, pooled: Pooled, chosen: CrossFit, config: ReportConfig
+) -> dict[str, Any]:
+    """The same of what is pooled already. chosen: its thresholds."""
     row: dict[str, Any] = {"family": setting.family, "attack": attack}
     row |= {"checkpoint": setting.checkpoint, "epoch": setting.epoch}
-    row |= _pooled(scores, held, twin, config) if both_sides(scores, held) else _nothing_pooled(config)
-    row |= _per_target(scores, held, config.fpr)
-    targets = int(known.any(axis=1).sum())
+    row |= _over_targets(pooled, chosen, config) if pooled.both_sides else _nothing_pooled(config)
+    row |= _per_target(pooled, config.fpr)
+    records = pooled.table.shape[1]
     return row | {
-        "targets": targets,
-        "records": held.shape[1],
-        "missing": int(targets * held.shape[1] - known.sum()),
+        "targets": pooled.targets,
+        "records": records,
+        "missing": pooled.targets * records - pooled.entries,
     }
 
 
-def both_sides(scores: Array, member: Array) -> bool:
-    """Whether some members and some non-members have scores. scores: NaN where missing."""
-    known, held = ~np.isnan(scores), np.asarray(member, bool)
-    return bool((known & held).any() and (known & ~held).any())
-
-
 def comparisons(
-    scores: Mapping[tuple[str, str], Array], member: Array, twin: Array, confidence: float
+    scores: Mapping[tuple[str, str], Array | ScoreTable], member: Array, twin: Array, confidence: float
 ) -> list[dict[str, Any]]:
     """For each attack and pair of families the difference of their AUCs, over the same targets and records.
 
@@ -115,12 +127,13 @@ def comparisons(
     for attack in dict.fromkeys(attack for _, attack in scores):
         families = [family for family, name in scores if name == attack]
         for a, b in itertools.combinations(families, 2):
-            if not both_sides(scores[a, attack] + scores[b, attack], member):
+            arms = intervals.paired_arms(scores[a, attack], scores[b, attack], member, twin)
+            if not arms[0].both_sides:
                 continue
-            found = metrics.auc_difference(scores[a, attack], scores[b, attack], member, confidence, twin)
-            arms = {"attack": attack, "family_a": a, "family_b": b}
+            found = intervals.pooled_auc_difference(*arms, confidence)
+            names = {"attack": attack, "family_a": a, "family_b": b}
             rows.append(
-                {**arms, "difference": found.value, "low": found.low, "high": found.high, "p": found.p}
+                {**names, "difference": found.value, "low": found.low, "high": found.high, "p": found.p}
             )
     return with_holm(rows, "p", "p_holm")
 
@@ -132,40 +145,53 @@ def with_holm(rows: Sequence[Mapping[str, Any]], name: str, adjusted: str) -> li
     return [{**row, adjusted: value} for row, value in zip(rows, found, strict=True)]
 
 
-def curve(scores: Array, member: Array) -> Curve:
+def curve(scores: Array | ScoreTable, member: Array) -> Curve:
     """The pooled ROC, thinned evenly on the logarithm of the FPR; every point kept is exact."""
-    known = ~np.isnan(scores)
-    fpr, tpr, _ = metrics.roc_curve(np.asarray(scores)[known], np.asarray(member)[known])
-    grid = np.geomspace(fpr[fpr > 0].min(), 1.0, CURVE_POINTS)
-    kept = np.unique(np.r_[0, np.searchsorted(fpr, grid, side="right") - 1, fpr.size - 1])
-    return Curve(fpr[kept], tpr[kept])
+    return pooled_curve(Pooled(scores, member))
 
 
-def histogram(scores: Array, member: Array) -> Histogram:
+def pooled_curve(pooled: Pooled) -> Curve:
+    """The same of what is pooled already."""
+    pooled.require_both_sides()
+    roc = pooled.roc
+    steps = roc.steps_at(np.geomspace(roc.smallest_fpr, 1.0, CURVE_POINTS))
+    false, true = np.array([(step.false, step.true) for step in steps]).T
+    return Curve(false / roc.others, true / roc.members)
+
+
+def histogram(scores: Array | ScoreTable, member: Array) -> Histogram:
     """Densities of members' and non-members' scores between the .5th and 99.5th percentile, ends piled up."""
-    known = ~np.isnan(scores)
-    values, held = np.asarray(scores)[known], np.asarray(member)[known]
-    low, high = np.quantile(values, [0.005, 0.995])
+    return pooled_histogram(Pooled(scores, member))
+
+
+def pooled_histogram(pooled: Pooled) -> Histogram:
+    """The same of what is pooled already."""
+    pooled.require_both_sides()
+    low, high = (pooled.roc.quantile(share) for share in (0.005, 0.995))
     edges = np.linspace(low, high if high > low else low + 1.0, HISTOGRAM_BINS + 1)
-    inside = np.clip(values, edges[0], edges[-1])
-    return Histogram(edges, *(np.histogram(inside[side], edges, density=True)[0] for side in (held, ~held)))
+    return Histogram(edges, *(_density(pooled.roc, edges, label) for label in (INSIDE, OUTSIDE)))
 
 
-def _pooled(scores: np.ndarray, held: np.ndarray, twin: Array, config: ReportConfig) -> dict[str, Any]:
+def _density(roc: PooledRoc, edges: np.ndarray, label: int) -> np.ndarray:
+    """The density of one side's scores, those beyond the ends in the first and last bin."""
+    below = [roc.below(edge, label) for edge in edges[1:-1].tolist()]
+    counts = np.diff([0, *below, int(roc.scores.totals[label])])
+    return counts / np.diff(edges) / counts.sum()
+
+
+def _over_targets(pooled: Pooled, chosen: CrossFit, config: ReportConfig) -> dict[str, Any]:
     """The estimates over all targets with their intervals."""
-    known = ~np.isnan(scores)
-    confidence = config.confidence
-    decisions = metrics.cross_fit_decisions(scores, held, twin)
-    accuracy = metrics.balanced_accuracy_interval(decisions, scores, held, confidence, twin)
-    advantage = metrics.advantage_interval(decisions, scores, held, confidence, twin)
-    row = _estimate(
-        "auc", metrics.auc(scores[known], held[known]), metrics.auc_interval(scores, held, confidence, twin)
-    )
-    row |= _estimate("balanced_accuracy", *accuracy) | _estimate("advantage", *advantage)
-    for fpr in config.fpr:
-        ends = metrics.tpr_interval(scores, held, fpr, confidence, twin)
-        value = None if ends.low is None else metrics.tpr_at_fpr(scores[known], held[known], fpr)
-        row |= _estimate(tpr_key(fpr), value, ends)
+
+    def decide(block: Block) -> np.ndarray:
+        return chosen.decisions(block.scores, block.models)
+
+    accuracy = intervals.pooled_accuracy(pooled, decide, config.confidence)
+    row = _estimate("auc", *intervals.pooled_auc(pooled, config.confidence))
+    row |= _estimate("balanced_accuracy", *accuracy)
+    row |= _estimate("advantage", *intervals.advantage_of(*accuracy))
+    tprs = intervals.pooled_tprs(pooled, config.fpr, config.confidence)
+    for fpr, tpr in zip(config.fpr, tprs, strict=True):
+        row |= _estimate(tpr_key(fpr), *tpr)
     for fpr in config.fpr:
         row |= _estimate(ppv_key(fpr), *_ppv(row, fpr, config.prior))
     return row
@@ -187,20 +213,17 @@ def _nothing_pooled(config: ReportConfig) -> dict[str, Any]:
     return row
 
 
-def _per_target(scores: np.ndarray, member: np.ndarray, fprs: Sequence[float]) -> dict[str, Any]:
+def _per_target(pooled: Pooled, fprs: Sequence[float]) -> dict[str, Any]:
     """Means over targets of each target's own AUC and TPRs; None where no target allows an estimate."""
-    aucs: list[float] = []
-    tprs: dict[float, list[float]] = {fpr: [] for fpr in fprs}
-    for own, held in zip(scores, member, strict=True):
-        known = ~np.isnan(own)
-        own, held = own[known], held[known]
-        if held.all() or not held.any():  # no score at all included
-            continue
-        aucs.append(metrics.auc(own, held))
-        for fpr in fprs:
-            if metrics.estimable(held, fpr):
-                tprs[fpr].append(metrics.tpr_at_fpr(own, held, fpr))
-    means = {f"target_{tpr_key(fpr)}": _mean(values) for fpr, values in tprs.items()}
+    found = np.full((1 + len(fprs), pooled.table.shape[0]), np.nan)
+    for block in pooled.blocks():
+        for model, own, inside, outside in zip(
+            block.models, block.scores, block.inside, block.outside, strict=True
+        ):
+            if inside.any() and outside.any():
+                found[:, model] = auc_and_tprs(own[inside], own[outside], fprs)
+    aucs, *tprs = found
+    means = {f"target_{tpr_key(fpr)}": _mean(values) for fpr, values in zip(fprs, tprs, strict=True)}
     return {"target_auc": _mean(aucs), **means}
 
 
@@ -213,9 +236,10 @@ def _accuracies(train: np.ndarray, test: np.ndarray, confidence: float) -> dict[
     return row
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    """The mean, None of nothing."""
-    return float(np.mean(values)) if values else None
+def _mean(values: np.ndarray) -> float | None:
+    """The mean of the values that are there, None of nothing."""
+    found = values[~np.isnan(values)]
+    return float(np.mean(found)) if found.size else None
 
 
 def _estimate(name: str, value: float | None, ends: metrics.Interval) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def test_values_out_of_range_are_refused(path, value, allowed):
         ("training.optimizer", "Adam", "'sgd', 'momentum', 'adam' or 'adamw'"),
         ("training.schedule", "step", "'constant', 'cosine' or 'linear'"),
         ("training.order", "sorted", "'shuffle' or 'fixed'"),
-        ("training.matmul_precision", "low", "'default', 'high' or 'highest'"),
+        ("training.matmul_precision", "low", "'default', 'high', 'highest', 'bfloat16' or 'tensorfloat32'"),
         ("recording.spacing", "even", "'linear' or 'log'"),
         ("recording.parameters", "some", "'none', 'final' or 'all'"),
     ],

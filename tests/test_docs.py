@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from mia_jax.attacks import catalogue
 from mia_jax.config import AttacksConfig, Config, to_mapping
@@ -65,6 +66,7 @@ def test_bootstrap_explains_itself_on_any_python():
     assert "scripts/bootstrap.py test" in done.stdout
 
 
+@pytest.mark.slow
 def test_defences_page_runs_and_its_strengths_are_each_models_own():
     names = {}
     exec(compile(python_blocks("docs/defences.md"), "defences.md", "exec"), names)

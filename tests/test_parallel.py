@@ -45,6 +45,26 @@ def test_what_the_user_has_set_stays(flags, own):
     assert flags(" ".join(after)) == after
 
 
+def test_a_number_of_devices_that_is_given_comes_before_xlas_own_flag(monkeypatch):
+    monkeypatch.setenv(
+        "XLA_FLAGS", "--xla_force_host_platform_device_count=7 --xla_cpu_enable_fast_math=false"
+    )
+    use_cpu_cores(3)
+    assert os.environ["XLA_FLAGS"].split() == [
+        "--xla_cpu_enable_fast_math=false",
+        "--xla_cpu_multi_thread_eigen=false",
+        "--xla_force_host_platform_device_count=3",
+    ]
+
+
+@pytest.mark.parametrize(("own", "after"), [(None, "3"), ("5", "5")])
+def test_xla_has_as_many_threads_as_devices(monkeypatch, own, after):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setenv("NPROC", own) if own else monkeypatch.delenv("NPROC")
+    use_cpu_cores(3)
+    assert os.environ["NPROC"] == after
+
+
 def test_a_system_without_cpu_affinity_is_served_too(flags, monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity")
     assert any(flag.startswith("--xla_force_host_platform_device_count=") for flag in flags(""))

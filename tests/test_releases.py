@@ -290,6 +290,7 @@ def test_without_noise_a_runs_models_say_what_it_recorded_bit_for_bit(world):
             np.testing.assert_array_equal(getattr(getattr(said, part), name)[:, draw], recorded)
 
 
+@pytest.mark.slow
 def test_much_noise_leaves_nothing_to_learn_and_leaves_no_model_out(rows):
     for attack in ("loss", "lira_online", "rmia_offline"):
         noisy = at(rows, SIGMAS[-1], attack)

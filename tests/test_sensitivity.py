@@ -208,6 +208,7 @@ def test_a_record_without_a_gradient_moves_nothing(trained):
     assert (found.distances[~without] > 0).all()
 
 
+@pytest.mark.slow
 def test_a_record_replaced_by_its_equal_moves_nothing(dataset):
     same = Records(np.tile(dataset.pool.x[:1], (POOL, 1)), np.tile(dataset.pool.y[:1], POOL))
     found = sample_sensitivity(
@@ -216,6 +217,7 @@ def test_a_record_replaced_by_its_equal_moves_nothing(dataset):
     np.testing.assert_array_equal(found.distances, 0.0)
 
 
+@pytest.mark.slow
 def test_clipped_and_noised_steps_move_no_further_than_was_proved(dataset):
     """One DP-SGD step from the same noise: at most rate * clip / batch, however large the noise."""
     training = TrainingConfig(epochs=1, batch_size=8, optimizer="sgd", learning_rate=0.5, models_per_chunk=4)
@@ -286,6 +288,7 @@ def test_canaries_are_in_no_pair_and_only_one_record_is_looked_at(dataset, plann
         sample_sensitivity(SOFTMAX, with_canaries, BY_DESCENT, 15)
 
 
+@pytest.mark.slow
 def test_ragged_records_and_a_training_of_one_record(dataset, trained):
     """The neighbour of a set of one record is trained on nothing."""
 

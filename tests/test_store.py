@@ -1,9 +1,11 @@
 """Entries are whole or absent, arrays grow, and what is wrong is one sentence."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from mia_jax.store import Store, StoreError, checksum
+from mia_jax.store import Store, StoreError, address, below, checksum
 
 
 @pytest.fixture
@@ -29,6 +31,73 @@ def test_addresses_may_be_of_other_stores():
     store = Store("memory://somewhere")
     store.write_json("x.json", {"a": [1, None]})
     assert store.read_json("x.json") == {"a": [1, None]}
+
+
+def test_stores_of_one_address_hold_the_same():
+    array = Store("memory://shared/run").array("x", (2, 1, 3), np.float32, models_per_chunk=2)
+    Store("memory://shared/run").write_blocks([(array, 0, 2, 0, np.ones((2, 3), np.float32))])
+    assert (Store("memory://shared/run/").read_block("x", 0, 2, 0) == 1).all()
+
+
+def test_local_paths_are_paths_and_others_stay_urls(tmp_path):
+    assert address("runs/digits") == Path("runs/digits")
+    assert address(tmp_path) == tmp_path
+    assert address("file:///data/my%20run") == Path("/data/my run")
+    assert address("gs://bucket/runs/") == "gs://bucket/runs"
+    assert below(tmp_path, "report.html") == tmp_path / "report.html"
+    assert below("gs://bucket/runs", "report.html") == "gs://bucket/runs/report.html"
+    with pytest.raises(StoreError, match="file://host/data names no local path"):
+        address("file://host/data")
+    with pytest.raises(StoreError, match="could not open nothing://x"):
+        Store("nothing://x")
+
+
+def test_a_store_that_speaks_s3_is_where_the_environment_says(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://localhost:1")
+    monkeypatch.setenv("AWS_REGION", "here")
+    spec = Store("s3://the-bucket/runs/digits")._entries.spec().to_json()
+    spec.pop("aws_credentials", None)
+    assert spec == {
+        "driver": "s3",
+        "bucket": "the-bucket",
+        "path": "runs/digits/",
+        "endpoint": "http://localhost:1",
+        "aws_region": "here",
+    }
+
+
+def test_any_name_of_a_folder_is_taken_as_it_is(tmp_path):
+    for name in ("with space", "50%20", "a#b", "was?", "ü"):
+        store = Store(tmp_path / name)
+        store.write("x", b"1")
+        array = store.array("a", (1, 1, 2), np.float32, models_per_chunk=1)
+        store.write_blocks([(array, 0, 1, 0, np.ones((1, 2), np.float32))])
+        assert (tmp_path / name / "x").read_bytes() == b"1"
+        assert (tmp_path / name / "a" / "zarr.json").exists()
+
+
+@pytest.mark.parametrize("place", ["local", "memory"])
+def test_an_entry_is_written_over_a_known_version_only(place, tmp_path):
+    store = Store(tmp_path if place == "local" else f"memory://{tmp_path.name}")
+    content, missing = store.read_version("x")
+    assert content is None
+    first = store.write_version("x", b"1", missing)
+    assert store.write_version("x", b"2", missing) is None
+    assert store.read_version("x") == (b"1", first)
+    second = store.write_version("x", b"2", first)
+    assert store.write_version("x", None, first) is None
+    assert store.read("x") == b"2"
+    assert store.write_version("x", None, second) is not None
+    assert not store.exists("x")
+
+
+def test_many_entries_are_read_at_once_and_all_must_be_there(store):
+    for number in range(5):
+        store.write_json(f"{number}.json", {"n": number})
+    assert store.require_jsons([f"{n}.json" for n in (3, 1)]) == [{"n": 3}, {"n": 1}]
+    assert store.require_jsons([]) == []
+    with pytest.raises(StoreError, match=r"9\.json is missing"):
+        store.require_jsons(["1.json", "9.json"])
 
 
 def test_json_holds_no_nan(store):
@@ -97,3 +166,24 @@ def test_checksum_sees_every_byte():
     assert checksum(values) == checksum(values.copy())
     assert checksum(values) != checksum(other)
     assert checksum(values[:, ::2]) == checksum(values[:, ::2].copy())
+
+
+def test_some_arrays_of_an_entry_are_read_alone(store):
+    for one in (store, Store("memory://some")):
+        one.write_arrays("s.npz", {"a": np.arange(5.0), "b": np.ones((2, 3), bool)})
+        found = one.read_some("s.npz", ("b",))
+        assert set(found) == {"b"}
+        np.testing.assert_array_equal(found["b"], np.ones((2, 3), bool))
+        assert one.read_some("s.npz", ("a", "none")) is None
+        assert one.read_some("missing.npz", ("a",)) is None
+        one.write("s.npz", b"PK no longer")
+        assert one.read_some("s.npz", ("a",)) is None
+
+
+def test_some_records_of_a_block(store):
+    array = store.array("x", (4, 2, 9), np.float32, models_per_chunk=4, records_per_file=3)
+    values = np.arange(36, dtype=np.float32).reshape(4, 9)
+    for start in range(0, 9, 3):
+        store.write_blocks([(array[:, :, start : start + 3], 0, 4, 1, values[:, start : start + 3])])
+    np.testing.assert_array_equal(store.read_block("x", 1, 3, 1, records=slice(2, 8)), values[1:3, 2:8])
+    assert store.read_block("x", 1, 3, 1, records=slice(4, 4)).shape == (2, 0)

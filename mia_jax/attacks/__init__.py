@@ -1,7 +1,9 @@
 """Attacks: pure functions on arrays. Larger scores mean "more likely a member", everywhere."""
 
 from mia_jax.attacks.base import Attack as Attack
+from mia_jax.attacks.base import Blocks as Blocks
 from mia_jax.attacks.base import Observations as Observations
+from mia_jax.attacks.base import of_records as of_records
 from mia_jax.attacks.catalogue import Selection as Selection
 from mia_jax.attacks.catalogue import catalogue as catalogue
 from mia_jax.attacks.catalogue import chosen as chosen
@@ -16,6 +18,9 @@ from mia_jax.attacks.embedding_norm import embedding_norms as embedding_norms
 from mia_jax.attacks.enhanced import enhanced_population as enhanced_population
 from mia_jax.attacks.enhanced import enhanced_reference as enhanced_reference
 from mia_jax.attacks.enhanced import enhanced_shadow as enhanced_shadow
+from mia_jax.attacks.gathering import cut as cut
+from mia_jax.attacks.gathering import leaving_out as leaving_out
+from mia_jax.attacks.gathering import width_of as width_of
 from mia_jax.attacks.likelihood_ratio import lira as lira
 from mia_jax.attacks.metric_threshold import class_thresholds as class_thresholds
 from mia_jax.attacks.metric_threshold import metric_scores as metric_scores

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from scipy.sparse import csgraph
 
@@ -52,13 +54,52 @@ class Observations(NamedTuple):
     population_features: Array | None = None
 
 
+APART = frozenset(
+    {"valid", "exclude", "key", "population_log_prob", "population_scaled_logit", "population_features"}
+)
+"""The fields of `Observations` without an axis of the pool's records."""
+
+RECORDS = {"labels": 0, "features": 0, "trajectory": 2}
+"""The axis of the pool's records of fields where it is not the second."""
+
+
+class Blocks(NamedTuple):
+    """The records of a pool in blocks, to be gone through any number of times.
+
+    parts: their records, none twice and in order. read(part, fields) -> observations of these records, with
+    member, valid, exclude and key, and of the other fields those that are named (None: all there are).
+    """
+
+    parts: Sequence[slice]
+    read: Callable[[slice, Collection[str] | None], Observations]
+
+    def each(self) -> Iterator[Observations]:
+        """Every block, with every field."""
+        return (self.read(part, None) for part in self.parts)
+
+    def only(self, *fields: str) -> Iterator[Observations]:
+        """Every block, with these fields alone."""
+        return (self.read(part, fields) for part in self.parts)
+
+    def first(self, *fields: str) -> Observations:
+        """The first block, with these fields alone: for what all blocks have alike."""
+        return self.read(self.parts[0], fields)
+
+
+def _nothing(blocks: Any) -> None:
+    """The fit of attacks that look at each record by itself."""
+
+
 class Attack(NamedTuple):
     """An attack as data.
 
-    score(observations) -> float64 [K, N], each model in turn the target; NaN where it cannot be
-    scored. sides: references it uses, "in" (trained on the record) or "out". needs: the fields of
-    `Observations` it reads, beside member, valid, exclude and key. title, threat_model (who holds
-    what) and source are for readers.
+    fit(blocks) -> what is learnt from all records together, of a size that does not grow with their number
+    (None where each is looked at by itself). judge(observations, fitted) -> float64 [K, N'], the scores of one
+    block's records, each model in turn the target; NaN where one cannot be scored. sides: references it uses,
+    "in" (trained on the record) or "out". needs: the fields of `Observations` it reads, beside member, valid,
+    exclude and key. title, threat_model (who holds what) and source are for readers.
+
+    Blocks change scores by rounding alone: float64's, or float32's where networks judge.
     """
 
     name: str
@@ -67,7 +108,12 @@ class Attack(NamedTuple):
     source: str
     sides: frozenset[Side]
     needs: frozenset[str]
-    score: Callable[[Observations], np.ndarray]
+    judge: Callable[[Observations, Any], np.ndarray]
+    fit: Callable[[Blocks], Any] = _nothing
+
+    def score(self, seen: Observations) -> np.ndarray:
+        """Scores float64 [K, N] of observations that are a whole pool, in one block."""
+        return self.judge(seen, self.fit(one_block(seen)))
 
 
 NO_SIDE: frozenset[Side] = frozenset()
@@ -79,6 +125,35 @@ QUERY = "The attacker holds the record with its label and sees the target's logi
 WITH_BOTH = "and trains reference models on data like the target's, some with the record and some without"
 WITH_OUT = "and holds reference models that were not trained on the record, made before the record was known"
 WITH_SHADOWS = "and trains shadow models on data like the target's, whose members are known"
+
+
+def one_block(seen: Observations) -> Blocks:
+    """Observations as a pool of one block."""
+    records = slice(0, np.shape(seen.member)[1])
+    return Blocks([records], lambda _, fields: seen if fields is None else only_fields(seen, fields))
+
+
+def only_fields(seen: Observations, fields: Collection[str]) -> Observations:
+    """The same with these fields alone, beside member, valid, exclude and key."""
+    named = {name: getattr(seen, name) for name in fields}
+    return Observations(seen.member, seen.valid, seen.exclude, seen.key, **named)
+
+
+def of_records(seen: Observations, rows: np.ndarray | slice) -> Observations:
+    """The same of some records of the pool alone. rows: bool [N], or a slice."""
+    parts: dict[str, Any] = {}
+    for name, value in seen._asdict().items():
+        if value is None or name in APART:
+            continue
+        axis, array = RECORDS.get(name, 1), np.asarray(value)
+        some = (slice(None),) * axis + (rows,)
+        parts[name] = array[some] if isinstance(rows, slice) else np.compress(rows, array, axis=axis)
+    return seen._replace(**parts)
+
+
+def sum_of(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """The sum of one array for each block, in their order: of a single one that array itself."""
+    return functools.reduce(np.add, blocks)
 
 
 def references(num_models: int, exclude: Array | None, valid: Array | None) -> tuple[np.ndarray, np.ndarray]:
@@ -105,6 +180,11 @@ def folds(num_models: int, count: int, exclude: Array | None = None) -> np.ndarr
         tied |= as_mask("exclude", exclude, (num_models, num_models))
     groups = csgraph.connected_components(tied, directed=False)[1]
     return (groups % count).astype(np.int64)
+
+
+def key_of(seen: Observations) -> Key:
+    """The key of what an attack draws; the one of seed 0 where the attacker brought none."""
+    return jax.random.key(0) if seen.key is None else seen.key
 
 
 def check_signal(

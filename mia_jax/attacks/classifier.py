@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 
 import numpy as np
 from scipy.special import softmax
@@ -14,13 +14,14 @@ from mia_jax.attacks.base import (
     Attack,
     Observations,
     check_signal,
+    one_block,
     references,
 )
-from mia_jax.attacks.cross_fit import Classifier, Say, cross_fit, plan_of
-from mia_jax.attacks.learner import key_of
+from mia_jax.attacks.cross_fit import Classifier, Lesson, Say, judge, learn
 from mia_jax.config import AttackName, AttacksConfig
 from mia_jax.models.attack_networks import membership_lstm, membership_mlp
 from mia_jax.types import Array, Key
+from mia_jax.validation import as_mask
 
 SOURCE = (
     "Shokri et al., Membership Inference Attacks Against Machine Learning Models, IEEE S&P 2017, with the "
@@ -53,14 +54,9 @@ def shadow_classifier(
     members of all the other models or of none. Raises ValueError naming an array or option that does
     not fit. Shokri et al. 2017, section V; network and training of Yang, Gohari & Topcu 2021.
     """
-    usable = references(len(np.asarray(logits)), exclude, valid)[1]
-    z = check_signal("logits", logits, usable, (None, None))
-    y = _labels(labels, *z.shape[1:])
-    plan = plan_of(member, z.shape[:2], usable, folds, exclude)
-    if by_class:
-        plan = plan._replace(groups=[np.flatnonzero(y == label) for label in np.unique(y)])
-    say = _posteriors(z, None if by_class else y)
-    return cross_fit(Classifier(membership_mlp(), rows, epochs, 1e-3), plan, say, key)
+    lesson = _of_posteriors(folds, rows, epochs, by_class)
+    seen = Observations(member, valid, exclude, key, logits=logits, labels=labels)
+    return judge(lesson, seen, learn(lesson, one_block(seen)))
 
 
 def step_classifier(
@@ -81,71 +77,76 @@ def step_classifier(
     returned and raised, are those of `shadow_classifier`; the one-hot label stands beside the softmax
     at every step, and Adam's learning rate is .01. Yang, Gohari & Topcu 2021.
     """
-    usable = references(len(np.asarray(step_logits)), exclude, valid)[1]
-    z = check_signal("step_logits", step_logits, usable, (None, None, None))
-    y = _labels(labels, z.shape[1], z.shape[-1])
-    plan = plan_of(member, z.shape[:2], usable, folds, exclude)
-    return cross_fit(Classifier(membership_lstm(), rows, epochs, 1e-2), plan, _posteriors(z, y), key)
+    lesson = _of_steps(folds, rows, epochs)
+    seen = Observations(member, valid, exclude, key, step_logits=step_logits, labels=labels)
+    return judge(lesson, seen, learn(lesson, one_block(seen)))
 
 
 def attacks(config: AttacksConfig) -> tuple[Attack, ...]:
     """The shadow classifier's choices of `--attacks`."""
-
-    def of_posteriors(seen: Observations, by_class: bool) -> np.ndarray:
-        assert seen.logits is not None
-        assert seen.labels is not None
-        return shadow_classifier(
-            seen.logits,
-            seen.labels,
-            seen.member,
-            key=key_of(seen),
-            folds=config.folds,
-            rows=config.classifier_rows,
-            epochs=config.classifier_epochs,
-            by_class=by_class,
-            exclude=seen.exclude,
-            valid=seen.valid,
-        )
-
-    def of_steps(seen: Observations) -> np.ndarray:
-        assert seen.step_logits is not None
-        assert seen.labels is not None
-        return step_classifier(
-            seen.step_logits,
-            seen.labels,
-            seen.member,
-            key=key_of(seen),
-            folds=config.folds,
-            rows=config.classifier_rows,
-            epochs=config.classifier_epochs,
-            exclude=seen.exclude,
-            valid=seen.valid,
-        )
-
+    constants = config.folds, config.classifier_rows, config.classifier_epochs
+    of_all, of_each = (_of_posteriors(*constants, by_class) for by_class in (False, True))
     return (
-        _attack("shadow_classifier", "Shadow classifier", "logits", lambda seen: of_posteriors(seen, False)),
+        _attack("shadow_classifier", "Shadow classifier", "logits", of_all),
         _attack(
             "shadow_classifier_by_class",
             "Shadow classifier, one for each class",
             "logits",
-            lambda seen: of_posteriors(seen, True),
+            of_each,
         ),
-        _attack("shadow_classifier_steps", "Shadow classifier of all steps", "step_logits", of_steps),
+        _attack(
+            "shadow_classifier_steps", "Shadow classifier of all steps", "step_logits", _of_steps(*constants)
+        ),
     )
 
 
-def _attack(name: AttackName, title: str, needs: str, score: Callable[[Observations], np.ndarray]) -> Attack:
+def _attack(name: AttackName, title: str, needs: str, lesson: Lesson) -> Attack:
     """One of the shadow classifier's variants."""
-    threat = f"{QUERY}, {WITH_SHADOWS}."
-    return Attack(name, title, threat, SOURCE, BOTH_SIDES, frozenset({needs, "labels"}), score)
+    return Attack(
+        name,
+        title,
+        f"{QUERY}, {WITH_SHADOWS}.",
+        SOURCE,
+        BOTH_SIDES,
+        frozenset({needs, "labels"}),
+        functools.partial(judge, lesson),
+        functools.partial(learn, lesson),
+    )
 
 
-def _posteriors(logits: np.ndarray, labels: np.ndarray | None) -> Say:
-    """The softmax of logits [K, N, ..., C], and beside it the one-hot label where labels are given."""
+def _of_posteriors(folds: int, rows: int, epochs: int, by_class: bool) -> Lesson:
+    """The classifiers of `shadow_classifier`."""
+
+    def read(seen: Observations) -> Say:
+        assert seen.logits is not None
+        return _posteriors(seen, "logits", seen.logits, (None, None), labelled=not by_class)
+
+    return Lesson(Classifier(membership_mlp(), rows, epochs, 1e-3), read, folds, by_class)
+
+
+def _of_steps(folds: int, rows: int, epochs: int) -> Lesson:
+    """The classifiers of `step_classifier`."""
+
+    def read(seen: Observations) -> Say:
+        assert seen.step_logits is not None
+        return _posteriors(seen, "step_logits", seen.step_logits, (None, None, None), labelled=True)
+
+    return Lesson(Classifier(membership_lstm(), rows, epochs, 1e-2), read, folds)
+
+
+def _posteriors(
+    seen: Observations, name: str, values: Array, shape: tuple[None, ...], *, labelled: bool
+) -> Say:
+    """The softmax of logits [K, N, ..., C], and beside it the one-hot label. Raises ValueError."""
+    usable = references(len(np.asarray(values)), seen.exclude, seen.valid)[1]
+    logits = check_signal(name, values, usable, shape)
+    as_mask("member", seen.member, logits.shape[:2])
+    assert seen.labels is not None
+    labels = _labels(seen.labels, logits.shape[1], logits.shape[-1])
 
     def say(models: np.ndarray, records: np.ndarray) -> np.ndarray:
         posterior = softmax(logits[models, records], axis=-1).astype(np.float32)
-        if labels is None:
+        if not labelled:
             return posterior
         models, records = np.broadcast_arrays(models, records)
         one_hot = np.eye(logits.shape[-1], dtype=np.float32)[labels[records]]

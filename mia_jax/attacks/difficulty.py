@@ -37,7 +37,7 @@ def difficulty_calibration(
 def attacks(config: AttacksConfig) -> tuple[Attack, ...]:
     """Difficulty calibration's choice of `--attacks`."""
 
-    def score(seen: Observations) -> np.ndarray:
+    def score(seen: Observations, _: None) -> np.ndarray:
         assert seen.log_prob is not None
         return difficulty_calibration(seen.log_prob, seen.member, exclude=seen.exclude, valid=seen.valid)
 

@@ -9,7 +9,7 @@ is added to numerator or denominator, and what beats everyone scores 1.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.special import log_ndtr, ndtr
@@ -21,11 +21,13 @@ from mia_jax.attacks.base import (
     WITH_OUT,
     WITH_SHADOWS,
     Attack,
+    Blocks,
     Observations,
     check_signal,
     references,
 )
-from mia_jax.attacks.likelihood_ratio import lira
+from mia_jax.attacks.gathering import gathered
+from mia_jax.attacks.likelihood_ratio import Rule, by_rule, lira
 from mia_jax.attacks.metric_threshold import check_labels
 from mia_jax.config import AttackName, AttacksConfig
 from mia_jax.types import Array, Side
@@ -55,12 +57,13 @@ def enhanced_shadow(
     values = check_signal("signal", signal, usable)
     outside = ~as_mask("member", member, values.shape)
     if labels is None:
-        return _share_of_pool(values, outside, allowed, usable)
+        return _share_of_pool(values, _ranked(values, outside, allowed), allowed, usable)
     y = check_labels("labels", labels, values.shape[1:], int(np.max(labels, initial=0)) + 1)
     scores = np.empty(values.shape)
     for label in np.unique(y):
         mine = y == label
-        scores[:, mine] = _share_of_pool(values[:, mine], outside[:, mine], allowed, usable)
+        ranked = _ranked(values[:, mine], outside[:, mine], allowed)
+        scores[:, mine] = _share_of_pool(values[:, mine], ranked, allowed, usable)
     return scores
 
 
@@ -73,15 +76,7 @@ def enhanced_population(signal: Array, population_signal: Array, *, valid: Array
     that do not fit. Ye et al. 2022, section 4.
     """
     usable = references(len(np.asarray(signal)), None, valid)[1]
-    values = check_signal("signal", signal, usable)
-    population = check_signal("population_signal", population_signal, usable)
-    if not population.size:
-        raise ValueError(f"population_signal has shape {population.shape}: it must hold at least one record.")
-    scores = np.full(values.shape, np.nan)
-    for target in np.flatnonzero(usable):
-        ranked = np.sort(population[target])
-        scores[target] = np.searchsorted(ranked, values[target], side="left") / ranked.size
-    return scores
+    return _share_of_population(signal, _sorted_population(population_signal, usable), usable)
 
 
 def enhanced_reference(
@@ -105,34 +100,49 @@ def enhanced_reference(
 def attacks(config: AttacksConfig) -> tuple[Attack, ...]:
     """The choices of `--attacks` that test against non-members."""
 
-    def shadow(seen: Observations) -> np.ndarray:
+    def signal_of(seen: Observations) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         assert seen.scaled_logit is not None
-        return enhanced_shadow(seen.scaled_logit, seen.member, exclude=seen.exclude, valid=seen.valid)
+        allowed, usable = references(np.shape(seen.member)[0], seen.exclude, seen.valid)
+        return check_signal("signal", seen.scaled_logit, usable), allowed, usable
 
-    def population(seen: Observations) -> np.ndarray:
-        assert seen.scaled_logit is not None
+    def fit_shadow(blocks: Blocks) -> Ranked:
+        seen = gathered(blocks, ("scaled_logit",))
+        values, allowed, _ = signal_of(seen)
+        return _ranked(values, ~as_mask("member", seen.member, values.shape), allowed)
+
+    def shadow(seen: Observations, ranked: Ranked) -> np.ndarray:
+        values, allowed, usable = signal_of(seen)
+        return _share_of_pool(values, ranked, allowed, usable)
+
+    def fit_population(blocks: Blocks) -> np.ndarray:
+        seen = blocks.first("population_scaled_logit")
         assert seen.population_scaled_logit is not None
-        return enhanced_population(seen.scaled_logit, seen.population_scaled_logit, valid=seen.valid)
+        usable = references(np.shape(seen.member)[0], None, seen.valid)[1]
+        return _sorted_population(seen.population_scaled_logit, usable)
 
-    def reference(seen: Observations) -> np.ndarray:
-        assert seen.scaled_logit is not None
-        distance = lira(
-            seen.scaled_logit,
-            seen.member,
-            mode="offline",
-            exclude=seen.exclude,
-            valid=seen.valid,
-            missing="nan",
-        )
+    def population(seen: Observations, ranked: np.ndarray) -> np.ndarray:
+        values, _, usable = signal_of(seen)
+        return _share_of_population(values, ranked, usable)
+
+    def reference(seen: Observations, spread: np.ndarray) -> np.ndarray:
+        distance = offline.judge(seen, spread)
         # -log(alpha) rises with 1 - alpha and tells the surest members apart, which that would tie.
         return -log_ndtr(-distance)
 
+    offline = by_rule(Rule("offline"))
     with_population = f"{QUERY}, and holds population records that no model was trained on."
     both = frozenset({"scaled_logit", "population_scaled_logit"})
     return (
-        _attack("enhanced_shadow", "shadow models", f"{QUERY}, {WITH_SHADOWS}.", shadow),
-        _attack("enhanced_population", "population", with_population, population, needs=both),
-        _attack("enhanced_reference", "reference models", f"{QUERY}, {WITH_OUT}.", reference, ONLY_OUT),
+        _attack("enhanced_shadow", "shadow models", f"{QUERY}, {WITH_SHADOWS}.", shadow, fit_shadow),
+        _attack("enhanced_population", "population", with_population, population, fit_population, needs=both),
+        _attack(
+            "enhanced_reference",
+            "reference models",
+            f"{QUERY}, {WITH_OUT}.",
+            reference,
+            offline.fit,
+            ONLY_OUT,
+        ),
     )
 
 
@@ -140,25 +150,53 @@ def _attack(
     name: AttackName,
     against: str,
     threat: str,
-    score: Callable[[Observations], np.ndarray],
+    judge: Callable[[Observations, Any], np.ndarray],
+    fit: Callable[[Blocks], Any],
     sides: frozenset[Side] = NO_SIDE,
     needs: frozenset[str] = frozenset({"scaled_logit"}),
 ) -> Attack:
     """One of the three."""
-    return Attack(name, f"Enhanced MIA, {against}", threat, SOURCE, sides, needs, score)
+    return Attack(name, f"Enhanced MIA, {against}", threat, SOURCE, sides, needs, judge, fit)
 
 
-def _share_of_pool(
-    values: np.ndarray, outside: np.ndarray, allowed: np.ndarray, usable: np.ndarray
-) -> np.ndarray:
+def _sorted_population(population_signal: Array, usable: np.ndarray) -> np.ndarray:
+    """Every model's population records [K, Z] in rising order."""
+    population = check_signal("population_signal", population_signal, usable)
+    if not population.size:
+        raise ValueError(f"population_signal has shape {population.shape}: it must hold at least one record.")
+    return np.sort(population, axis=1)
+
+
+def _share_of_population(signal: Array, ranked: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """The share of the target's population records, sorted, that lie below each entry: [K, N]."""
+    values = check_signal("signal", signal, usable)
+    scores = np.full(values.shape, np.nan)
+    for target in np.flatnonzero(usable):
+        scores[target] = np.searchsorted(ranked[target], values[target], side="left") / ranked.shape[1]
+    return scores
+
+
+class Ranked(NamedTuple):
+    """OUT entries, sorted: of all models that are anybody's references [J], and of each model [J of it]."""
+
+    pool: np.ndarray
+    of_model: list[np.ndarray]
+
+
+def _ranked(values: np.ndarray, outside: np.ndarray, allowed: np.ndarray) -> Ranked:
+    """The OUT entries of a signal [K, N]."""
+    somebodys = np.asarray(allowed.any(axis=0))
+    of_model = [np.sort(row[out]) for row, out in zip(values, outside, strict=True)]
+    return Ranked(np.sort(values[somebodys][outside[somebodys]]), of_model)
+
+
+def _share_of_pool(values: np.ndarray, ranked: Ranked, allowed: np.ndarray, usable: np.ndarray) -> np.ndarray:
     """The share of the references' OUT entries that lie below each entry: [K, N], NaN where there are none.
 
     All entries are sorted once; those of the target and of others that are not its references are
     counted apart and taken off, in whole numbers.
     """
-    somebodys = np.asarray(allowed.any(axis=0))
-    pool = np.sort(values[somebodys][outside[somebodys]])
-    of_model = [np.sort(row[out]) for row, out in zip(values, outside, strict=True)]
+    somebodys, (pool, of_model) = np.asarray(allowed.any(axis=0)), ranked
     scores = np.full(values.shape, np.nan)
     for target in np.flatnonzero(usable):
         order = np.argsort(values[target])

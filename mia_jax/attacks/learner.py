@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from mia_jax.attacks.base import Observations
 from mia_jax.keys import per_model
 from mia_jax.models.base import Model
 from mia_jax.parallel import MODELS, WHOLE, model_mesh, over_models, place
@@ -101,11 +100,6 @@ def parts(count: int, each: int) -> Iterator[slice]:
     number = min(count, max(1, -(-count * each // NUMBERS_AT_ONCE)))
     for part in range(number):
         yield slice(count * part // number, count * (part + 1) // number)
-
-
-def key_of(seen: Observations) -> Key:
-    """The key of what an attack draws; the one of seed 0 where the attacker brought none."""
-    return jax.random.key(0) if seen.key is None else seen.key
 
 
 @functools.lru_cache(maxsize=PROGRAMS)

@@ -7,6 +7,8 @@ Medians of references are read off one sort per record, not one per target.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,10 +20,12 @@ from mia_jax.attacks.base import (
     WITH_BOTH,
     WITH_OUT,
     Attack,
+    Blocks,
     Observations,
     check_choice,
     check_signal,
     references,
+    sum_of,
 )
 from mia_jax.config import AttackName, AttacksConfig
 from mia_jax.types import Array
@@ -41,6 +45,15 @@ FLOOR = 1e-6
 
 TINY = 1e-12
 """Smallest standard deviation where even the pooled one vanishes (logits)."""
+
+
+class Rule(NamedTuple):
+    """What `lira` is told: the arguments of these names."""
+
+    mode: Mode = "online"
+    variance: Variance = "per_example"
+    fewest: int = FEWEST
+    centre: Centre = "mean"
 
 
 class Moments(NamedTuple):
@@ -89,35 +102,88 @@ def lira(
     Fewer than two references on a needed side: ValueError naming the record, or NaN there with
     missing="nan". Carlini et al. 2022, algorithm 1 and section VI.
     """
-    check_choice("mode", mode, ("online", "offline"))
-    check_choice("variance", variance, ("per_example", "global", "auto"))
-    check_choice("centre", centre, ("mean", "median"))
     check_choice("missing", missing, ("raise", "nan"))
-    if fewest < 2:
-        raise ValueError(f"fewest is {fewest}: it must be at least 2, or a variance is of one reference.")
+    rule = Rule(mode, variance, fewest, centre)
+    _check_rule(rule)
+    return _likelihood_ratio(logit, member, rule, None, exclude, valid, missing)
+
+
+def _check_rule(rule: Rule) -> None:
+    """Refuse options that are not there (ValueError)."""
+    check_choice("mode", rule.mode, ("online", "offline"))
+    check_choice("variance", rule.variance, ("per_example", "global", "auto"))
+    check_choice("centre", rule.centre, ("mean", "median"))
+    if rule.fewest < 2:
+        raise ValueError(
+            f"fewest is {rule.fewest}: it must be at least 2, or a variance is of one reference."
+        )
+
+
+def _likelihood_ratio(
+    logit: Array,
+    member: Array,
+    rule: Rule,
+    pooled: np.ndarray | None,
+    exclude: Array | None,
+    valid: Array | None,
+    missing: str,
+) -> np.ndarray:
+    """The scores [K, N] of records, given the deviations [Q, S, K] of all records (None: these are all)."""
     asked = queries("logit", logit)
     shape = asked[0][1].shape
     allowed, usable = references(shape[0], exclude, valid)
-    held = as_mask("member", member, shape)
-    sides = [~held] if mode == "offline" else [~held, held]
+    sides = _sides(member, shape, rule.mode)
     counts = [reference_count(side, allowed) for side in sides]
     short = np.zeros(shape, bool)
     for name, count in zip(("OUT", "IN"), counts, strict=False):
         short |= _too_few(name, count, usable, missing)
-    enough = np.min(counts, axis=0) >= fewest
-
-    def fit(phi: np.ndarray) -> list[Gaussian]:
+    enough = np.min(counts, axis=0) >= rule.fewest
+    scores = np.zeros(shape)
+    for query, (name, values) in enumerate(asked):
+        phi = check_signal(name, values, usable)
         around, fitted = middle(phi), []
-        for side, count in zip(sides, counts, strict=True):
+        for number, (side, count) in enumerate(zip(sides, counts, strict=True)):
             found = moments(phi, side, allowed, count, around)
-            at = found.mean if centre == "mean" else medians(phi, side, allowed)
-            fitted.append(Gaussian(at, deviation(found, variance, enough)))
-        return fitted
-
-    signals = (check_signal(name, values, usable) for name, values in asked)
-    scores = sum((_score(phi, *fit(phi)) for phi in signals), np.zeros(shape)) / len(asked)
+            sigma = _deviation_of(_residuals(found)) if pooled is None else pooled[query, number]
+            at = found.mean if rule.centre == "mean" else medians(phi, side, allowed)
+            fitted.append(Gaussian(at, deviation(found, rule.variance, enough, sigma[:, None])))
+        scores += _score(phi, *fitted)
+    scores /= len(asked)
     scores[short | ~usable[:, None]] = np.nan
     return scores
+
+
+def _sums(logit: Array, member: Array, mode: Mode, exclude: Array | None, valid: Array | None) -> np.ndarray:
+    """Of every query, side and target the squared residuals of the references and their number: [Q, S, 2, K]."""
+    asked = queries("logit", logit)
+    shape = asked[0][1].shape
+    allowed, usable = references(shape[0], exclude, valid)
+    sides = _sides(member, shape, mode)
+    counts = [reference_count(side, allowed) for side in sides]
+    sums = np.empty((len(asked), len(sides), 2, shape[0]))
+    for (name, values), into in zip(asked, sums, strict=True):
+        phi = check_signal(name, values, usable)
+        around = middle(phi)
+        for number, (side, count) in enumerate(zip(sides, counts, strict=True)):
+            into[number] = _residuals(moments(phi, side, allowed, count, around))
+    return sums
+
+
+def _residuals(side: Moments) -> np.ndarray:
+    """Of every target the squared residuals of its references on a side and their number, [2, K]: they add up."""
+    counted = side.count >= 2
+    return np.stack([np.where(counted, of, 0.0).sum(axis=1) for of in (side.residual, side.count)])
+
+
+def _deviation_of(sums: np.ndarray) -> np.ndarray:
+    """The references' standard deviation around each record's mean, pooled over records: [..., K] of [..., 2, K]."""
+    return np.sqrt(sums[..., 0, :] / np.maximum(sums[..., 1, :], 1.0))
+
+
+def _sides(member: Array, shape: tuple[int, ...], mode: Mode) -> list[np.ndarray]:
+    """Who is on the sides that a mode needs, OUT first: bool [K, N] each."""
+    held = as_mask("member", member, shape)
+    return [~held] if mode == "offline" else [~held, held]
 
 
 def attacks(config: AttacksConfig) -> tuple[Attack, ...]:
@@ -138,26 +204,51 @@ def _attack(
     config: AttacksConfig, name: AttackName, title: str, mode: Mode, variance: Variance, queried: bool = False
 ) -> Attack:
     """One of LiRA's variants."""
-
-    def score(seen: Observations) -> np.ndarray:
-        logit = seen.query_scaled_logit if queried else seen.scaled_logit
-        assert logit is not None
-        return lira(
-            logit,
-            seen.member,
-            mode=mode,
-            variance=variance,
-            fewest=config.lira_fewest,
-            centre=config.lira_centre,
-            exclude=seen.exclude,
-            valid=seen.valid,
-            missing="nan",
-        )
-
+    one = by_rule(Rule(mode, variance, config.lira_fewest, config.lira_centre), queried=queried)
     holds, sides = (WITH_BOTH, BOTH_SIDES) if mode == "online" else (WITH_OUT, ONLY_OUT)
     sees = f"{QUERY} and for changed versions of it" if queried else QUERY
     needs = frozenset({"query_scaled_logit" if queried else "scaled_logit"})
-    return Attack(name, title, f"{sees}, {holds}.", SOURCE, sides, needs, score)
+    return Attack(name, title, f"{sees}, {holds}.", SOURCE, sides, needs, one.judge, one.fit)
+
+
+class Parts(NamedTuple):
+    """What LiRA fits to all records, deviations [Q, S, K], and how it judges a block of them."""
+
+    fit: Callable[[Blocks], np.ndarray]
+    judge: Callable[[Observations, np.ndarray], np.ndarray]
+
+
+def by_rule(rule: Rule, *, queried: bool = False) -> Parts:
+    """LiRA by a rule, on the scaled logit or on that of queries."""
+    _check_rule(rule)
+
+    def judge(seen: Observations, pooled: np.ndarray) -> np.ndarray:
+        logit = _logit_of(seen, queried)
+        return _likelihood_ratio(logit, seen.member, rule, pooled, seen.exclude, seen.valid, "nan")
+
+    return Parts(_fit_of(rule.mode, queried), judge)
+
+
+@functools.cache
+def _fit_of(mode: Mode, queried: bool) -> Callable[[Blocks], np.ndarray]:
+    """The fit of all rules of a mode: the same function, so that it need be done only once."""
+
+    def fit(blocks: Blocks) -> np.ndarray:
+        return _deviation_of(
+            sum_of(
+                _sums(_logit_of(seen, queried), seen.member, mode, seen.exclude, seen.valid)
+                for seen in blocks.each()
+            )
+        )
+
+    return fit
+
+
+def _logit_of(seen: Observations, queried: bool) -> Array:
+    """The signal that LiRA reads: [K, N], or [K, N, Q] of queries."""
+    logit = seen.query_scaled_logit if queried else seen.scaled_logit
+    assert logit is not None
+    return logit
 
 
 def queries(name: str, values: Array) -> list[tuple[str, np.ndarray]]:
@@ -227,15 +318,11 @@ def medians(phi: np.ndarray, side: np.ndarray, allowed: np.ndarray) -> np.ndarra
     return found
 
 
-def deviation(side: Moments, variance: Variance, enough: np.ndarray) -> np.ndarray:
+def deviation(side: Moments, variance: Variance, enough: np.ndarray, pooled: np.ndarray) -> np.ndarray:
     """The references' standard deviation with its floor: [K, N], or [K, 1] where global.
 
-    enough: bool [K, N], where "auto" takes the record's own.
+    enough: bool [K, N], where "auto" takes the record's own. pooled: [K, 1], of all records.
     """
-    counted = side.count >= 2
-    total = np.where(counted, side.residual, 0.0).sum(axis=1, keepdims=True)
-    number = np.where(counted, side.count, 0.0).sum(axis=1, keepdims=True)
-    pooled = np.sqrt(total / np.maximum(number, 1.0))
     floor = np.maximum(FLOOR * pooled, TINY)
     if variance == "global":
         return np.maximum(pooled, floor)

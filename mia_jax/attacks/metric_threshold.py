@@ -5,7 +5,7 @@ All take probabilities or scores as plain arrays; larger scores mean "more likel
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -120,7 +120,7 @@ def privacy_risk_score(
     for mine, inside, outside in _by_class(
         shadow_scores, shadow_labels, shadow_member, target_scores, target_labels, num_classes
     ):
-        risk[mine] = risk_in_bins(np.asarray(target_scores)[mine], inside, outside, num_bins)
+        risk[mine] = risk_in_bins(np.asarray(target_scores)[mine], risk_bins(inside, outside, num_bins))
     return risk
 
 
@@ -167,15 +167,26 @@ def best_threshold(inside: np.ndarray, outside: np.ndarray) -> float:
     return float(values[np.argmax(np.isin(values, best))])
 
 
-def risk_in_bins(own: np.ndarray, inside: np.ndarray, outside: np.ndarray, num_bins: int = 5) -> np.ndarray:
-    """The members' share of the bin of every own score [...], bins of members' and non-members' scores."""
-    inside, outside, own = (np.maximum(-values, SMALLEST_BINNED) for values in (inside, outside, own))
+class Risk(NamedTuple):
+    """The members' share [B] of the bins between `edges` [B - 1], of negative scores."""
+
+    edges: np.ndarray
+    share: np.ndarray
+
+
+def risk_bins(inside: np.ndarray, outside: np.ndarray, num_bins: int = 5) -> Risk:
+    """The bins of members' [I] and non-members' [J] scores, and the members' share of each."""
+    inside, outside = (np.maximum(-values, SMALLEST_BINNED) for values in (inside, outside))
     low, high = min(inside.min(), outside.min()), max(inside.max(), outside.max())
     edges = np.geomspace(low, high, num_bins + 1)[1:-1]
     share_in, share_out = (_shares(values, edges, num_bins) for values in (inside, outside))
     total = share_in + share_out
-    bins = np.where(total > 0, share_in / np.where(total > 0, total, 1.0), 0.5)
-    return bins[np.searchsorted(edges, own, side="right")]
+    return Risk(edges, np.where(total > 0, share_in / np.where(total > 0, total, 1.0), 0.5))
+
+
+def risk_in_bins(own: np.ndarray, bins: Risk) -> np.ndarray:
+    """The members' share of the bin of every own score [...]."""
+    return bins.share[np.searchsorted(bins.edges, np.maximum(-own, SMALLEST_BINNED), side="right")]
 
 
 def check_signs(name: str, scores: Array) -> None:
@@ -207,7 +218,7 @@ def _attack(metric: Metric) -> Attack:
         "Yeom et al., Privacy Risk in Machine Learning, CSF 2018" if metric == "loss" else SOURCE,
         NO_SIDE,
         frozenset({SIGNALS[metric]}),
-        lambda seen: observed_scores(seen, metric),
+        lambda seen, _: observed_scores(seen, metric),
     )
 
 

@@ -6,19 +6,31 @@ trained on, the distribution of the target's signal given a record's features.
 
 from __future__ import annotations
 
-from typing import Literal
+import functools
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from mia_jax.attacks.base import NO_SIDE, QUERY, Attack, Observations, check_choice, check_signal, references
-from mia_jax.attacks.learner import Lessons, ask, fit, key_of, parts
+from mia_jax.attacks.base import (
+    NO_SIDE,
+    QUERY,
+    Attack,
+    Blocks,
+    Observations,
+    check_choice,
+    check_signal,
+    key_of,
+    one_block,
+    references,
+)
+from mia_jax.attacks.learner import Lessons, ask, fit, parts
 from mia_jax.config import AttacksConfig, TrainingConfig
 from mia_jax.models.attack_networks import regression_mlp
 from mia_jax.training.segment import Recipe
-from mia_jax.types import Array, Key
+from mia_jax.types import Array, Key, Params
 
 Kind = Literal["gaussian", "pinball"]
 
@@ -79,39 +91,21 @@ def quantile_regression(
     fit. Bertran et al. 2023, section 3.
     """
     check_choice("kind", kind, ("gaussian", "pinball"))
-    usable = references(len(np.asarray(signal)), None, valid)[1]
-    own = check_signal("signal", signal, usable)
-    population = check_signal("population_signal", population_signal, usable)
-    if population.shape[1] < FEWEST_ROWS:
-        raise ValueError(
-            f"population_signal is of {population.shape[1]} records: at least {FEWEST_ROWS} are needed to fit anything."
-        )
-    x, z = _features(features, own.shape[1], population_features, population.shape[1])
-    centre, scale = population.mean(axis=1, keepdims=True), population.std(axis=1, keepdims=True)
-    scale[scale == 0] = 1.0
-    scores = _scores(kind, (own - centre) / scale, x, (population - centre) / scale, z, key)
-    scores[~usable] = np.nan
-    return scores
+    member = np.zeros(np.shape(signal)[:2], bool)  # nobody looks at it
+    seen = Observations(
+        member,
+        valid,
+        key=key,
+        scaled_logit=signal,
+        features=features,
+        population_scaled_logit=population_signal,
+        population_features=population_features,
+    )
+    return _judge(kind, seen, _fit(kind, one_block(seen)))
 
 
 def attacks(config: AttacksConfig) -> tuple[Attack, ...]:
     """Quantile regression's choice of `--attacks`."""
-
-    def score(seen: Observations) -> np.ndarray:
-        assert seen.scaled_logit is not None
-        assert seen.features is not None
-        assert seen.population_scaled_logit is not None
-        assert seen.population_features is not None
-        return quantile_regression(
-            seen.scaled_logit,
-            seen.features,
-            seen.population_scaled_logit,
-            seen.population_features,
-            key=key_of(seen),
-            kind=config.quantile,
-            valid=seen.valid,
-        )
-
     return (
         Attack(
             "quantile_regression",
@@ -120,7 +114,8 @@ def attacks(config: AttacksConfig) -> tuple[Attack, ...]:
             "Bertran et al., Scalable Membership Inference Attacks via Quantile Regression, NeurIPS 2023",
             NO_SIDE,
             frozenset({"scaled_logit", "features", "population_scaled_logit", "population_features"}),
-            score,
+            functools.partial(_judge, config.quantile),
+            functools.partial(_fit, config.quantile),
         ),
     )
 
@@ -157,35 +152,90 @@ def normal_scores(y: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
     return z[0] + inside + slope * beyond
 
 
-def _scores(
-    kind: Kind, own: np.ndarray, x: np.ndarray, population: np.ndarray, z: np.ndarray, key: Key
-) -> np.ndarray:
-    """Fit on the population [K, Z] with features [Z, D], and score own signals [K, N] with features [N, D]."""
-    drawing, learning = jax.random.split(key)
+class Scale(NamedTuple):
+    """Moments of the population's features, [D] each; varies: bool [D], False for those that are left out."""
+
+    mean: np.ndarray
+    spread: np.ndarray
+    varies: np.ndarray
+
+
+class Fitted(NamedTuple):
+    """Networks of K targets, and what signals and features enter by.
+
+    centre, scale: of the population's signal; known_mean, known_spread: of the scores held out (0 and 1
+    where they are not looked at); [K, 1] each.
+    """
+
+    params: Params
+    recipe: Recipe
+    features: Scale
+    centre: np.ndarray
+    scale: np.ndarray
+    known_mean: np.ndarray
+    known_spread: np.ndarray
+
+
+def _fit(kind: Kind, blocks: Blocks) -> Fitted:
+    """Train every target's network on the population."""
+    seen = blocks.first("population_scaled_logit", "population_features")
+    assert seen.population_scaled_logit is not None
+    assert seen.population_features is not None
+    usable = references(np.shape(seen.member)[0], None, seen.valid)[1]
+    population = check_signal("population_signal", seen.population_scaled_logit, usable)
+    if population.shape[1] < FEWEST_ROWS:
+        raise ValueError(
+            f"population_signal is of {population.shape[1]} records: at least {FEWEST_ROWS} are needed to fit anything."
+        )
+    z = _as_features("population_features", seen.population_features, (population.shape[1], None))
+    by = _scale_of(z)
+    z = _scaled(z, by)
+    centre, scale = population.mean(axis=1, keepdims=True), population.std(axis=1, keepdims=True)
+    scale[scale == 0] = 1.0
+    population = (population - centre) / scale
+    drawing, learning = jax.random.split(key_of(seen))
     drawn = np.asarray(jax.random.permutation(drawing, len(z)))[:MOST_ROWS]
     held_out, rows = np.split(drawn, [drawn.size // HELD_OUT])
-    recipe = _recipe(kind, rows.size)
-    each = (len(own), 1)
+    recipe, each = _recipe(kind, rows.size), (len(population), 1)
     lessons = Lessons(
         z,
         population.astype(np.float32),
         np.tile(rows, each),
-        np.ones((len(own), rows.size), bool),
+        np.ones((len(population), rows.size), bool),
         np.tile(held_out, each),
         own_y=True,
     )
     params = fit(recipe, lessons, learning)
-    scores = np.empty(own.shape)
-    for part in parts(len(own), len(x) * len(LEVELS)):
-        targets = np.arange(len(own))[part]
-        scores[part] = _score(kind, ask(recipe.model, params, targets, x), own[part])
-        if kind == "pinball":
-            known = _score(
-                kind, ask(recipe.model, params, targets, z[held_out]), population[part][:, held_out]
-            )
-            spread = known.std(axis=1, keepdims=True)
-            scores[part] -= known.mean(axis=1, keepdims=True)
-            scores[part] /= np.where(spread > 0, spread, 1.0)
+    fitted = Fitted(params, recipe, by, centre, scale, np.zeros(each), np.ones(each))
+    if kind == "gaussian":
+        return fitted
+    known = _asked(kind, fitted, population[:, held_out], z[held_out])
+    spread = known.std(axis=1, keepdims=True)
+    return fitted._replace(
+        known_mean=known.mean(axis=1, keepdims=True), known_spread=np.where(spread > 0, spread, 1.0)
+    )
+
+
+def _judge(kind: Kind, seen: Observations, fitted: Fitted) -> np.ndarray:
+    """The scores [K, N] of a block's records."""
+    assert seen.scaled_logit is not None
+    assert seen.features is not None
+    usable = references(len(np.asarray(seen.scaled_logit)), None, seen.valid)[1]
+    own = check_signal("signal", seen.scaled_logit, usable)
+    x = _as_features("features", seen.features, (own.shape[1], fitted.features.mean.size))
+    scores = _asked(kind, fitted, (own - fitted.centre) / fitted.scale, _scaled(x, fitted.features))
+    scores -= fitted.known_mean
+    scores /= fitted.known_spread
+    scores[~usable] = np.nan
+    return scores
+
+
+def _asked(kind: Kind, fitted: Fitted, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The scores [K, N] of signals y [K, N] of records with features x [N, D]."""
+    scores = np.empty(y.shape)
+    for part in parts(len(y), len(x) * len(LEVELS)):
+        targets = np.arange(len(y))[part]
+        scores[part] = _score(kind, ask(fitted.recipe.model, fitted.params, targets, x), y[part])
     return scores
 
 
@@ -207,21 +257,16 @@ def _score(kind: Kind, said: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (y - said[..., 0]) * np.exp(-np.asarray(bounded(said[..., 1]), np.float64))
 
 
-def _features(
-    features: Array, num_records: int, population_features: Array, num_population: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both parts' features on the population's scale, float32 [N, D] and [Z, D]."""
-    z = _as_features("population_features", population_features, (num_population, None))
-    x = _as_features("features", features, (num_records, z.shape[1]))
-    varies = np.ptp(z, axis=0) > 0
-    spread = np.where(varies, z.std(axis=0), 1.0)
-    mean = z.mean(axis=0)
+def _scale_of(features: np.ndarray) -> Scale:
+    """The moments of features [Z, D]."""
+    varies = np.ptp(features, axis=0) > 0
+    return Scale(features.mean(axis=0), np.where(varies, features.std(axis=0), 1.0), varies)
 
-    def scaled(part: np.ndarray) -> np.ndarray:
-        away = np.clip((part - mean) / spread, -FARTHEST, FARTHEST)
-        return np.where(varies, away, 0.0).astype(np.float32)
 
-    return scaled(x), scaled(z)
+def _scaled(features: np.ndarray, by: Scale) -> np.ndarray:
+    """Features on the population's scale, cut where they are far away: float32 [rows, D]."""
+    away = np.clip((features - by.mean) / by.spread, -FARTHEST, FARTHEST)
+    return np.where(by.varies, away, 0.0).astype(np.float32)
 
 
 def _as_features(name: str, values: Array, shape: tuple[int, int | None]) -> np.ndarray:

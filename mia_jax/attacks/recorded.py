@@ -26,11 +26,11 @@ def recorded_score(
 def attacks(config: AttacksConfig) -> tuple[Attack, ...]:
     """The choices of `--attacks` that read a number which only the model itself can tell."""
 
-    def gradient_norm(seen: Observations) -> np.ndarray:
+    def gradient_norm(seen: Observations, _: None) -> np.ndarray:
         assert seen.gradient_norm is not None
         return recorded_score("gradient_norm", seen.gradient_norm, seen.member, seen.valid, -1.0)
 
-    def adversarial_distance(seen: Observations) -> np.ndarray:
+    def adversarial_distance(seen: Observations, _: None) -> np.ndarray:
         assert seen.adversarial_distance is not None
         return recorded_score("adversarial_distance", seen.adversarial_distance, seen.member, seen.valid)
 

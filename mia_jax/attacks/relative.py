@@ -15,6 +15,7 @@ from mia_jax.attacks.base import (
     WITH_BOTH,
     WITH_OUT,
     Attack,
+    Blocks,
     Observations,
     check_signal,
     references,
@@ -54,19 +55,39 @@ def rmia(
         raise ValueError(f"gamma is {gamma}: it must be above 0.")
     if offline_scale is not None and not 0 <= offline_scale <= 1:
         raise ValueError(f"offline_scale is {offline_scale}: it must lie in [0, 1].")
-    asked = queries("log_prob", log_prob)
-    shape = asked[0][1].shape
-    allowed, usable = references(shape[0], exclude, valid)
+    allowed, usable = references(queries("log_prob", log_prob)[0][1].shape[0], exclude, valid)
+    population = _population(population_log_prob, allowed, usable, offline_scale)
+    return _relative(log_prob, member, population, allowed, usable, gamma, offline_scale)
+
+
+def _population(
+    population_log_prob: Array, allowed: np.ndarray, usable: np.ndarray, offline_scale: float | None
+) -> np.ndarray:
+    """The log-ratios of every target's population records, sorted: [K, Z]."""
     z = check_signal("population_log_prob", population_log_prob, usable)
     if not z.size:
         raise ValueError(f"population_log_prob has shape {z.shape}: it must hold at least one record.")
+    p_z = reference_mean(np.exp(z), allowed, allowed.sum(axis=1, keepdims=True).astype(np.float64))
+    if offline_scale is not None:
+        p_z = from_out_only(p_z, offline_scale)
+    return np.sort(z - _log(p_z), axis=1)
+
+
+def _relative(
+    log_prob: Array,
+    member: Array,
+    population: np.ndarray,
+    allowed: np.ndarray,
+    usable: np.ndarray,
+    gamma: float,
+    offline_scale: float | None,
+) -> np.ndarray:
+    """The share of the population's log-ratios [K, Z] that each record beats: [K, N]."""
+    asked = queries("log_prob", log_prob)
+    shape = asked[0][1].shape
     outside = ~as_mask("member", member, shape)
     everyone = allowed.sum(axis=1, keepdims=True).astype(np.float64)
     num_out = reference_count(outside, allowed)
-    p_z = reference_mean(np.exp(z), allowed, everyone)
-    if offline_scale is not None:
-        p_z = from_out_only(p_z, offline_scale)
-    population = np.sort(z - _log(p_z), axis=1)
     scores = np.zeros(shape)
     for name, values in asked:
         x = check_signal(name, values, usable)
@@ -98,26 +119,25 @@ def _attack(
     config: AttacksConfig, name: AttackName, title: str, *, offline: bool, queried: bool = False
 ) -> Attack:
     """One of RMIA's variants."""
+    scale = config.rmia_offline_scale if offline else None
 
-    def score(seen: Observations) -> np.ndarray:
+    def fit(blocks: Blocks) -> np.ndarray:
+        seen = blocks.first("population_log_prob")
+        assert seen.population_log_prob is not None
+        allowed, usable = references(np.shape(seen.member)[0], seen.exclude, seen.valid)
+        return _population(seen.population_log_prob, allowed, usable, scale)
+
+    def judge(seen: Observations, population: np.ndarray) -> np.ndarray:
         log_prob = seen.query_log_prob if queried else seen.log_prob
         assert log_prob is not None
-        assert seen.population_log_prob is not None
-        return rmia(
-            log_prob,
-            seen.member,
-            seen.population_log_prob,
-            gamma=config.rmia_gamma,
-            offline_scale=config.rmia_offline_scale if offline else None,
-            exclude=seen.exclude,
-            valid=seen.valid,
-        )
+        allowed, usable = references(np.shape(seen.member)[0], seen.exclude, seen.valid)
+        return _relative(log_prob, seen.member, population, allowed, usable, config.rmia_gamma, scale)
 
     holds, sides = (WITH_OUT, ONLY_OUT) if offline else (WITH_BOTH, BOTH_SIDES)
     sees = f"{QUERY} and for changed versions of it" if queried else QUERY
     threat = f"{sees}, {holds}, and holds population records that no model was trained on."
     needs = frozenset({"query_log_prob" if queried else "log_prob", "population_log_prob"})
-    return Attack(name, title, threat, SOURCE, sides, needs, score)
+    return Attack(name, title, threat, SOURCE, sides, needs, judge, fit)
 
 
 def reference_mean(probability: np.ndarray, allowed: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -139,6 +159,9 @@ def share_beaten(log_ratio_x: np.ndarray, population: np.ndarray, log_gamma: flo
     """For every target the share of its z, log-ratios [K, Z] sorted, that x beats by log_gamma: [K, N]."""
     scores = np.empty(log_ratio_x.shape)
     for target, (own, ratios) in enumerate(zip(log_ratio_x, population, strict=True)):
+        if own.size < ratios.size:
+            scores[target] = np.searchsorted(ratios, own - log_gamma, side="right") / ratios.size
+            continue
         order = np.argsort(own)
         # Each z is beaten by all records from one place on: a third of the time of looking up each record.
         beaten_from = np.searchsorted(own[order] - log_gamma, ratios, side="left")

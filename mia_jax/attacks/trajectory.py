@@ -6,6 +6,7 @@ these are used. That is a stronger attacker than theirs: one who saw the trainin
 
 from __future__ import annotations
 
+import functools
 from typing import Literal
 
 import numpy as np
@@ -17,13 +18,14 @@ from mia_jax.attacks.base import (
     Observations,
     check_choice,
     check_signal,
+    one_block,
     references,
 )
-from mia_jax.attacks.cross_fit import Classifier, cross_fit, plan_of
-from mia_jax.attacks.learner import key_of
+from mia_jax.attacks.cross_fit import Classifier, Lesson, Say, judge, learn
 from mia_jax.config import AttacksConfig
 from mia_jax.models.attack_networks import membership_mlp
 from mia_jax.types import Array, Key
+from mia_jax.validation import as_mask
 
 SMALLEST_LOSS = 1e-9
 """Losses below this many nats count as this."""
@@ -65,36 +67,14 @@ def loss_trajectory(
     Liu et al. 2022, section 4, with true checkpoints in the place of distilled ones.
     """
     check_choice("scale", scale, ("log", "raw"))
-    usable = references(len(np.asarray(trajectory)), exclude, valid)[1]
-    log_prob = check_signal("trajectory", trajectory, usable, (None, None))
-    _check_log_probabilities(log_prob)
-    losses = np.clip(-log_prob, SMALLEST_LOSS, LARGEST_LOSS)
-    if scale == "log":
-        losses = np.log(losses)
-    plan = plan_of(member, losses[:, 0].shape, usable, folds, exclude)
-
-    def say(models: np.ndarray, records: np.ndarray) -> np.ndarray:
-        return _widened(losses[models, :, records])
-
-    return cross_fit(Classifier(membership_mlp(), rows, epochs, 1e-3, standardise=True), plan, say, key)
+    lesson = _lesson(folds, rows, epochs, scale)
+    seen = Observations(member, valid, exclude, key, trajectory=trajectory)
+    return judge(lesson, seen, learn(lesson, one_block(seen)))
 
 
 def attacks(config: AttacksConfig) -> tuple[Attack, ...]:
     """The loss trajectory's choice of `--attacks`."""
-
-    def score(seen: Observations) -> np.ndarray:
-        assert seen.trajectory is not None
-        return loss_trajectory(
-            seen.trajectory,
-            seen.member,
-            key=key_of(seen),
-            folds=config.folds,
-            rows=config.classifier_rows,
-            epochs=config.classifier_epochs,
-            exclude=seen.exclude,
-            valid=seen.valid,
-        )
-
+    lesson = _lesson(config.folds, config.classifier_rows, config.classifier_epochs)
     return (
         Attack(
             "loss_trajectory",
@@ -105,9 +85,29 @@ def attacks(config: AttacksConfig) -> tuple[Attack, ...]:
             "checkpoints in the place of distilled ones",
             BOTH_SIDES,
             frozenset({"trajectory"}),
-            score,
+            functools.partial(judge, lesson),
+            functools.partial(learn, lesson),
         ),
     )
+
+
+def _lesson(folds: int, rows: int, epochs: int, scale: Scale = "log") -> Lesson:
+    """The classifiers of `loss_trajectory`."""
+    classifier = Classifier(membership_mlp(), rows, epochs, 1e-3, standardise=True)
+    return Lesson(classifier, functools.partial(_losses, scale), folds)
+
+
+def _losses(scale: Scale, seen: Observations) -> Say:
+    """The losses of a block's records at all checkpoints, checked (ValueError)."""
+    assert seen.trajectory is not None
+    usable = references(len(np.asarray(seen.trajectory)), seen.exclude, seen.valid)[1]
+    log_prob = check_signal("trajectory", seen.trajectory, usable, (None, None))
+    _check_log_probabilities(log_prob)
+    as_mask("member", seen.member, log_prob[:, 0].shape)
+    losses = np.clip(-log_prob, SMALLEST_LOSS, LARGEST_LOSS)
+    if scale == "log":
+        losses = np.log(losses)
+    return lambda models, records: _widened(losses[models, :, records])
 
 
 def _check_log_probabilities(log_prob: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import sys
@@ -13,6 +14,7 @@ from absl import flags
 from ml_collections import config_flags
 from rich.console import Console
 
+from mia_jax.cli.processes import joined, process_flags
 from mia_jax.cli.start import start
 from mia_jax.config import (
     AttacksConfig,
@@ -26,31 +28,42 @@ from mia_jax.identity import RunError
 
 
 def run() -> None:
-    """Train, attack and report: the whole study of one config."""
+    """Train, attack and report: the whole study of one config.
+
+    Several processes, on as many machines, share the training (docs/clusters.md); process 0 does the rest.
+    """
     _config_flags()
-
-    def main() -> None:
-        from mia_jax import study
-
-        tell, config = _reporter(), _config()
-        with _locked() as workdir:
-            trained = study.train(config, workdir, overwrite=flags.FLAGS.overwrite, tell=tell)
-            study.attack(trained, tell=tell)
-            _show(study.report(trained, tell=tell))
-
-    start(main, run)
-
-
-def train() -> None:
-    """Train the shadow models of a config and record their signals; a run that was stopped goes on."""
-    _config_flags()
+    process_flags()
 
     def main() -> None:
         from mia_jax import study
 
         config = _config()
-        with _locked() as workdir:
-            study.train(config, workdir, overwrite=flags.FLAGS.overwrite, tell=_reporter())
+        with joined() as team, _held(team) as workdir:
+            tell = _reporter(team)
+            trained = study.train(config, workdir, overwrite=flags.FLAGS.overwrite, tell=tell, team=team)
+            if team.number == 0:
+                study.attack(trained, tell=tell)
+                _show(study.report(trained, tell=tell))
+
+    start(main, run)
+
+
+def train() -> None:
+    """Train the shadow models of a config and record their signals; a run that was stopped goes on.
+
+    Several processes, on as many machines, share the work (docs/clusters.md).
+    """
+    _config_flags()
+    process_flags()
+
+    def main() -> None:
+        from mia_jax import study
+
+        config = _config()
+        with joined() as team, _held(team) as workdir:
+            overwrite, tell = flags.FLAGS.overwrite, _reporter(team)
+            study.train(config, workdir, overwrite=overwrite, tell=tell, team=team)
 
     start(main, train)
 
@@ -85,7 +98,7 @@ def attack() -> None:
                 own_signals.attack_file(
                     Path(flags.FLAGS.signals),
                     _own_config(attacks),
-                    Path(flags.FLAGS.workdir),
+                    _workdir(),
                     embedding_p=flags.FLAGS.embedding_p,
                     overwrite=flags.FLAGS.overwrite,
                     tell=_reporter(),
@@ -95,7 +108,8 @@ def attack() -> None:
         for name in ("seed", "overwrite", "embedding_p"):
             if flags.FLAGS[name].present:
                 raise ConfigError(f"--{name} goes with --signals only: a run has its own; leave it out.")
-        if not Path(flags.FLAGS.workdir).exists():
+        place = _workdir()
+        if isinstance(place, Path) and not place.exists():
             raise RunError(
                 f"{flags.FLAGS.workdir} does not exist: run scripts/train.py with this --workdir first, or name a "
                 "file of your own signals with --signals."
@@ -140,6 +154,7 @@ def tradeoff() -> None:
 
         config, tell = _config(), _reporter()
         with _locked() as workdir:
+            workdir = _local(workdir, "a trade-off")
             rows = study.tradeoff(config, workdir, overwrite=flags.FLAGS.overwrite, tell=tell)
             tell.say(f"trade-off: {writing.write_tradeoff(rows, workdir)}")
         _print(tables.terminal(rows))
@@ -165,6 +180,7 @@ def dynamics() -> None:
 
         tell, overwrite = _reporter(), flags.FLAGS.overwrite
         with _locked() as workdir:
+            workdir = _local(workdir, "a study of dynamics")
             alone = (workdir / "config.json").exists() and not _config_given()
             config = run_directory.existing(workdir).config if alone else _config()
             rows = runner.dynamics(config, workdir, overwrite=overwrite, tell=tell)
@@ -194,7 +210,9 @@ def _config_flags() -> None:
 def _workdir_flag(default: str | None = None) -> None:
     """The run directory."""
     flags.DEFINE_string(
-        "workdir", default, "The run directory: everything is written there, and resumed from there."
+        "workdir",
+        default,
+        "The run directory: everything is written there, and resumed from there. A path, or the URL of a bucket.",
     )
 
 
@@ -250,15 +268,36 @@ def _config() -> Config:
 def _locked(*, existing: bool = False) -> Any:
     """The run directory, held by this process."""
     from mia_jax import run_directory
+    from mia_jax.signs_of_life import SILENCE
 
-    return run_directory.locked(Path(flags.FLAGS.workdir), existing=existing)
+    silence = flags.FLAGS.heartbeat_timeout if "heartbeat_timeout" in flags.FLAGS else SILENCE
+    return run_directory.locked(_workdir(), existing=existing, silence=silence, say=_reporter().say)
 
 
-def _reporter() -> Any:
-    """What tells the person at the keyboard how far it is."""
+def _workdir() -> Any:
+    """The address of the run directory."""
+    from mia_jax import store
+
+    return store.address(flags.FLAGS.workdir)
+
+
+def _local(place: Any, what: str) -> Path:
+    """The path of a study that is kept in a local directory only (`ConfigError`)."""
+    if not isinstance(place, Path):
+        raise ConfigError(f"--workdir is {place}: {what} is kept in a local directory; name one.")
+    return place
+
+
+def _held(team: Any) -> Any:
+    """The run directory, held by process 0 for all processes of its job."""
+    return contextlib.nullcontext(_workdir()) if team.number else _locked()
+
+
+def _reporter(team: Any = None) -> Any:
+    """What tells the person at the keyboard how far it is; process 0 does."""
     from mia_jax import progress
 
-    return progress.reporter(Console())
+    return progress.Silent() if team is not None and team.number else progress.reporter(Console())
 
 
 def _show(inputs: Any) -> None:

@@ -12,11 +12,13 @@ from typing import NoReturn
 from absl import app, flags
 
 from mia_jax.cli.help import help_text
+from mia_jax.cli.processes import check_process_flags
 from mia_jax.command import this_command
 from mia_jax.config import ConfigError
-from mia_jax.identity import RunError
+from mia_jax.identity import JobError, RunError
 
-INTERRUPTED = 130
+FAILED, REFUSED, INTERRUPTED = 1, 2, 130
+"""Exit codes: of what the same command may do better another time, of what it never will, and of Ctrl-C."""
 
 
 def start(main: Callable[[], None], command: Callable[[], None], *, config: str = "digits.py") -> None:
@@ -46,22 +48,31 @@ def start(main: Callable[[], None], command: Callable[[], None], *, config: str 
 
     def guarded(_: Sequence[str]) -> None:
         try:
+            if "cpu_devices" in flags.FLAGS:
+                check_process_flags()
+            _use_devices()
             main()
+        except JobError as error:
+            _stop(str(error), FAILED)
         except (ConfigError, RunError) as error:
             _stop(str(error))
         except OSError as error:
-            _stop(_system_sentence(error))
+            _stop(_system_sentence(error), FAILED)
         except KeyboardInterrupt:
             print(f"\nStopped{_how_to_go_on()}", file=sys.stderr)
             sys.exit(INTERRUPTED)
 
-    if "workdir" in flags.FLAGS:  # whatever has none computes nothing with JAX, and need not wait for it
-        from mia_jax import parallel
-
-        parallel.use_cpu_cores()
     # absl shows INFO of every library; of a backend that is not there nobody needs to hear.
     logging.getLogger("jax").setLevel(logging.WARNING)
     app.run(guarded, flags_parser=parse)
+
+
+def _use_devices() -> None:
+    """Say which devices JAX has on a CPU, before its first computation."""
+    if "workdir" in flags.FLAGS:  # whatever has none computes nothing with JAX, and need not wait for it
+        from mia_jax import parallel
+
+        parallel.use_cpu_cores(flags.FLAGS.cpu_devices if "cpu_devices" in flags.FLAGS else None)
 
 
 def default_config_file(name: str = "digits.py") -> Path:
@@ -127,7 +138,7 @@ def _without_overwrite(command: str) -> str:
     return re.sub(r"\s--overwrite(=true)?\b", "", command, flags=re.IGNORECASE)
 
 
-def _stop(sentence: str) -> NoReturn:
-    """Print one sentence and end with exit code 2."""
+def _stop(sentence: str, code: int = REFUSED) -> NoReturn:
+    """Print one sentence and end with an exit code."""
     print(f"error: {sentence}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)

@@ -128,7 +128,11 @@ class TrainingConfig:
     step of the optimizer takes its gradient where the loss is sharpest within this distance (SAM). order: "shuffle"
     draws a new order each epoch, "fixed" one order for all. models_per_chunk: models trained and written as
     one unit; models_together: models mapped side by side within a unit on one device (both 0: chosen
-    for the device). matmul_precision: JAX's name.
+    for the device). memory_gib: of each device, what a training may take; as many models as fit are then
+    mapped side by side (0: what the device says is free; a CPU says nothing and trains one at a time). feed:
+    "resident" puts all records on every device, "blocks" only those of the next steps; "auto" the former,
+    unless they take more than half of that memory. matmul_precision: of the factors of products, as the table
+    in mia_jax/training/precision.py has it for every device.
     """
 
     epochs: AtLeast1 = 60
@@ -143,7 +147,9 @@ class TrainingConfig:
     order: Literal["shuffle", "fixed"] = "shuffle"
     models_per_chunk: AtLeast0 = 0
     models_together: AtLeast0 = 0
-    matmul_precision: Literal["default", "high", "highest"] = "default"
+    memory_gib: NonNegative = 0.0
+    feed: Literal["auto", "resident", "blocks"] = "auto"
+    matmul_precision: Literal["default", "high", "highest", "bfloat16", "tensorfloat32"] = "default"
 
 
 @section

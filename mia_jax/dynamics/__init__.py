@@ -4,10 +4,13 @@ After Chen et al. 2025 (arXiv 2507.23291): of them are the plane and the names o
 a docstring says "our definition", the formula is ours.
 """
 
+from mia_jax.dynamics.bits import Bits as Bits
+from mia_jax.dynamics.bits import as_bits as as_bits
 from mia_jax.dynamics.bootstrap import Resampled as Resampled
 from mia_jax.dynamics.bootstrap import record_bootstrap as record_bootstrap
 from mia_jax.dynamics.calls import calls_at_fpr as calls_at_fpr
 from mia_jax.dynamics.calls import calls_at_zero as calls_at_zero
+from mia_jax.dynamics.calls import thresholds as thresholds
 from mia_jax.dynamics.cloud import clustering_index as clustering_index
 from mia_jax.dynamics.cloud import spatial_entropy as spatial_entropy
 from mia_jax.dynamics.depth import mean_depth as mean_depth
@@ -17,6 +20,7 @@ from mia_jax.dynamics.determination import HalvesAgreement as HalvesAgreement
 from mia_jax.dynamics.determination import apart as apart
 from mia_jax.dynamics.determination import combined_halves as combined_halves
 from mia_jax.dynamics.determination import determination_between_halves as determination_between_halves
+from mia_jax.dynamics.determination import determination_of_halves as determination_of_halves
 from mia_jax.dynamics.determination import early_determination as early_determination
 from mia_jax.dynamics.determination import model_halves as model_halves
 from mia_jax.dynamics.difficulty import Learned as Learned
@@ -29,6 +33,7 @@ from mia_jax.dynamics.early_warning import Foretold as Foretold
 from mia_jax.dynamics.early_warning import combined_foretelling as combined_foretelling
 from mia_jax.dynamics.early_warning import foretell as foretell
 from mia_jax.dynamics.early_warning import foretelling as foretelling
+from mia_jax.dynamics.early_warning import foretelling_of_halves as foretelling_of_halves
 from mia_jax.dynamics.movement import Speed as Speed
 from mia_jax.dynamics.movement import center_displacement as center_displacement
 from mia_jax.dynamics.movement import center_of_mass as center_of_mass

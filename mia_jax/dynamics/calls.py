@@ -6,12 +6,24 @@ NumPy, float64.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
 import numpy as np
 
 from mia_jax.attacks.base import folds, references
 from mia_jax.dynamics.rates import ROUNDING
 from mia_jax.roc import check_rate, target_by_record
 from mia_jax.types import Array
+
+BITS = 16
+"""Of a score's 64, those that one passage looks at where scores are many."""
+
+LEFT_AT_FIRST = 64 - BITS
+"""Bits that the first passage leaves."""
+
+MOST_KEPT = 2**21
+"""Scores of which a threshold is the one at its place, and need not be gone through again."""
 
 
 def calls_at_zero(scores: Array) -> tuple[np.ndarray, np.ndarray]:
@@ -52,26 +64,119 @@ def calls_at_fpr(
     fpr by less than 1 / m. Raises ValueError for arrays that do not fit, an fpr outside [0, 1] and a count
     below 2.
     """
-    check_rate("fpr", fpr)
     scores, held = target_by_record(scores, member)
-    _, usable = references(len(scores), exclude, valid)
-    fold = folds(len(scores), count, exclude)
-    present = ~np.isnan(scores) & usable[:, None]
-    called, known = np.zeros(scores.shape, bool), np.zeros(scores.shape, bool)
-    for own in np.unique(fold):
-        mine = fold == own
-        judges = (present & ~held)[~mine]
-        if judges.any():
-            known[mine] = present[mine]
-            called[mine] = present[mine] & _above(scores[mine], scores[~mine][judges], fpr)
-    return called, known
+    found = thresholds(
+        lambda: iter([(scores, held)]), len(scores), fpr, valid=valid, exclude=exclude, count=count
+    )
+    return found.calls(scores)
 
 
-def _above(scores: np.ndarray, others: np.ndarray, fpr: float) -> np.ndarray:
-    """Which scores lie above the smallest threshold that at most the share `fpr` of the others exceed."""
-    # The product of a round count and a decimal rate falls short of the whole number by rounding.
-    allowed = int(np.floor(fpr * others.size + ROUNDING))
-    if allowed in (0, others.size):
-        return np.full(scores.shape, allowed > 0)
-    place = others.size - 1 - allowed
-    return scores > np.partition(others, place)[place]
+class Thresholds(NamedTuple):
+    """What every target's scores must lie above, float64 [K], NaN for nothing at all; where that is known, bool [K]."""
+
+    above: np.ndarray
+    known: np.ndarray
+
+    def calls(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Who is called a member, and where that is known: bool [K, n] each. scores: [K, n], NaN where missing."""
+        known = ~np.isnan(scores) & self.known[:, None]
+        return known & ~(scores <= self.above[:, None]), known
+
+
+def thresholds(
+    blocks: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]],
+    num_models: int,
+    fpr: float,
+    *,
+    valid: Array | None = None,
+    exclude: Array | None = None,
+    count: int = 4,
+) -> Thresholds:
+    """The thresholds of `calls_at_fpr`, from scores that are gone through block after block of records.
+
+    blocks: gives, whenever it is called, every block's scores float64 [K, n], NaN where missing, and its
+    membership, bool [K, n]; it is called twice or more often where scores are many: what is held does not
+    grow with them. The others as for `calls_at_fpr`. Raises ValueError for an fpr outside [0, 1] and a count
+    below 2.
+    """
+    check_rate("fpr", fpr)
+    _, usable = references(num_models, exclude, valid)
+    fold = folds(num_models, count, exclude)
+    above, known = np.full(num_models, np.inf), np.zeros(num_models, bool)
+    judges = {int(own): usable & (fold != own) for own in np.unique(fold)}
+    searches = {own: _Search() for own in judges}
+    while any(not search.done for search in searches.values()):
+        for scores, held in blocks():
+            others = ~held & ~np.isnan(scores)
+            for own, search in searches.items():
+                if not search.done:
+                    search.add(scores[judges[own]][others[judges[own]]])
+        for search in searches.values():
+            search.narrow(fpr)
+    for own, search in searches.items():
+        above[fold == own] = search.threshold
+        known[fold == own] = search.size > 0
+    return Thresholds(above, known & usable)
+
+
+class _Search:
+    """The score that at most a share of all exceed, found by counting: all are gone through until few are left."""
+
+    def __init__(self) -> None:
+        self.done, self.threshold, self.size = False, np.inf, 0
+        self._low, self._shift, self._first = 0, LEFT_AT_FIRST, True
+        self._counts = np.zeros(2**BITS, np.int64)
+        self._kept: list[np.ndarray] | None = []
+        self._above = -1
+
+    def add(self, scores: np.ndarray) -> None:
+        """Take some scores, float64 [m], none NaN."""
+        # A key below the lowest wraps round, and is as far away as one above the highest.
+        digits = (keys := _keys(scores)) - np.uint64(self._low) >> np.uint64(self._shift)
+        near = digits < 2**BITS
+        keys, digits = keys[near], digits[near]
+        self._counts += np.bincount(digits.astype(np.int64), minlength=2**BITS)
+        if self._kept is not None:
+            self._kept.append(keys)
+            if self._counts.sum() > MOST_KEPT:
+                self._kept = None
+
+    def narrow(self, fpr: float) -> None:
+        """What one passage has shown."""
+        if self.done:
+            return
+        if self._first:
+            self.size = int(self._counts.sum())
+            # The product of a round count and a decimal rate falls short of the whole number by rounding.
+            self._above = int(np.floor(fpr * self.size + ROUNDING))
+            self._first = False
+            if self._above in (0, self.size):
+                self.done, self.threshold = True, np.nan if self._above else np.inf
+                return
+        if self._kept is not None:
+            keys = np.concatenate(self._kept)
+            place = keys.size - 1 - self._above
+            self.done, self.threshold = True, _score(int(np.partition(keys, place)[place]))
+            return
+        largest_first = np.cumsum(self._counts[::-1])
+        back = int(np.searchsorted(largest_first, self._above, side="right"))
+        self._above -= int(largest_first[back - 1]) if back else 0
+        self._low += (2**BITS - 1 - back) << self._shift
+        if not self._shift:
+            self.done, self.threshold = True, _score(self._low)
+            return
+        self._shift -= BITS
+        self._counts[:], self._kept = 0, []
+
+
+def _keys(scores: np.ndarray) -> np.ndarray:
+    """Whole numbers that are in order as scores are: uint64 of float64."""
+    bits = np.ascontiguousarray(scores + 0.0, np.float64).view(np.uint64)  # -0.0 is 0.0
+    negative = bits >> np.uint64(63) == 1
+    return np.where(negative, ~bits, bits | np.uint64(2**63))
+
+
+def _score(key: int) -> float:
+    """The score of a key."""
+    bits = key - 2**63 if key >= 2**63 else ~key & (2**64 - 1)
+    return float(np.array(bits, np.uint64).view(np.float64))

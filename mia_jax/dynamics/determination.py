@@ -7,7 +7,7 @@ so every figure stands beside that ceiling. NumPy, float64.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -115,10 +115,17 @@ def determination_between_halves(
     splits = _splits(halves, len(held))
     # The rest of a split is its other direction: early sets of one are final sets of the other.
     both = np.concatenate([splits, ~splits])
-    high = np.stack(
-        [_high(called, held, present, both, cut) for called, present in with_known(calls, known, held.shape)]
-    )
-    num_splits = len(splits)
+    each = with_known(calls, known, held.shape)
+    return determination_of_halves((_by_part(called, held, present, both) for called, present in each), cut)
+
+
+def determination_of_halves(by_half: Iterable[np.ndarray], cut: float) -> HalvesAgreement:
+    """The same from the vulnerability by each half at every checkpoint: T arrays [2P, N], read once.
+
+    The second P rows are the other halves of the first. Raises ValueError as `states`, and for no checkpoint.
+    """
+    high = np.stack([states(v, (cut,)) for v in by_half])
+    num_splits = high.shape[1] // 2
     final = np.concatenate([high[-1, num_splits:], high[-1, :num_splits]])
     each = [_agreement(high[:, way], final[way]) for way in range(2 * num_splits)]
     return _summary(Agreement(*(np.stack(rows) for rows in zip(*each, strict=True))))
@@ -144,15 +151,15 @@ def _summary(by_split: Agreement) -> HalvesAgreement:
     )
 
 
-def _high(
-    called: np.ndarray, held: np.ndarray, present: np.ndarray | None, parts: np.ndarray, cut: float
+def _by_part(
+    called: np.ndarray, held: np.ndarray, present: np.ndarray | None, parts: np.ndarray
 ) -> np.ndarray:
-    """Whether each record is high by each part of the models at one checkpoint: int8 [2P, N], -1: unknown."""
+    """The vulnerability of each record by each part of the models at one checkpoint: [2P, N]."""
     found = []
     for part in parts:
         fpr, tpr = rates(called[part], sides(held[part], None if present is None else present[part]))
         found.append(tpr - fpr)
-    return states(np.array(found), (cut,))
+    return np.array(found)
 
 
 def _agreement(early: np.ndarray, final: np.ndarray) -> Agreement:

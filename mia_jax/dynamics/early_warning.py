@@ -94,8 +94,18 @@ def foretelling(
     parts = _both_ways(halves, len(held))
     early_v = _by_part("calls_early", calls_early, held, known_early, parts)
     final_v = _by_part("calls_final", calls_final, held, known_final, parts)
+    return foretelling_of_halves(early_v, final_v, share, cut=cut)
+
+
+def foretelling_of_halves(
+    early_v: np.ndarray, final_v: np.ndarray, share: float, *, cut: float = CUTS[-1]
+) -> Foretelling:
+    """The same from the vulnerability by each half, early and at the end: [2P, N] each.
+
+    The second P rows are the other halves of the first. Raises ValueError for a share outside (0, 1].
+    """
     # The rest of a split is its other direction: each part's list meets the verdict of its rest.
-    verdict = np.roll(final_v, len(parts) // 2, axis=0)
+    verdict = np.roll(final_v, len(final_v) // 2, axis=0)
     early = [_held_against(v, last, share, cut) for v, last in zip(early_v, verdict, strict=True)]
     ceiling = [_held_against(v, last, share, cut)[0] for v, last in zip(final_v, verdict, strict=True)]
     return _summary(

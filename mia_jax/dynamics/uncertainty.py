@@ -2,21 +2,24 @@
 
 Calls of one record hang together over models, and those of one model over records, so the center's
 errors come from influence values of single calls, clustered both ways (`mia_jax.clustering`): they
-speak of other models *and* other records of the same kind. NumPy, float64.
+speak of other models *and* other records of the same kind. Influence values are made for some models at
+a time: beside the calls, working memory is a few blocks and a few numbers of each record. NumPy, float64.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from mia_jax import intervals
-from mia_jax.clustering import spread
-from mia_jax.dynamics.rates import rates, sides, table_of_members
+from mia_jax import blocks, intervals
+from mia_jax.clustering import Clustered, Spread, pairs
+from mia_jax.dynamics.bits import Bits, as_bits
+from mia_jax.dynamics.rates import rates, sides
+from mia_jax.score_table import blocks_of_targets
 from mia_jax.types import Array
-from mia_jax.validation import as_mask
 
 GROWING = np.array([-1.0, 1.0]) / np.sqrt(2.0)
 """The direction on the plane in which vulnerability grows: less FPR, more TPR."""
@@ -54,50 +57,72 @@ class CenterDifference(NamedTuple):
 
 
 class Ends(NamedTuple):
-    """An arm's calls at the first and the last checkpoint, bool [K, N], and where they are known (None: all)."""
+    """An arm's calls at the first and the last checkpoint, bool [K, N], and where they are known (None: all).
 
-    first: Array
-    last: Array
-    known_first: Array | None = None
-    known_last: Array | None = None
+    Each an array, or `Bits`.
+    """
+
+    first: Array | Bits
+    last: Array | Bits
+    known_first: Array | Bits | None = None
+    known_last: Array | Bits | None = None
 
 
 class _Center(NamedTuple):
-    """A checkpoint's mean FPR and TPR [2]; what each call adds to the error of the mean of its side, [K, N],
-    and which calls count, bool [K, N].
+    """A checkpoint's mean FPR and TPR [2]; what one call weighs in the mean of its side, of models without and
+    with the record, [N] each; and which records count, bool [N].
     """
 
     at: np.ndarray
-    influence: np.ndarray
+    without: np.ndarray
+    inside: np.ndarray
     counted: np.ndarray
 
 
-class _Way(NamedTuple):
-    """The three figures of an arm, every call's influence on each, and which calls count: [K, N] each.
-
-    across: influence on the center's place across its displacement.
+class _Influences(NamedTuple):
+    """The influence of some models' calls on vulnerability, its change, the displacement, and the center's place
+    across it, [k, N] each, and which calls count for each.
     """
 
-    values: tuple[float, float, float]
-    influences: tuple[np.ndarray, np.ndarray, np.ndarray]
-    counted: tuple[np.ndarray, np.ndarray, np.ndarray]
-    across: np.ndarray
+    values: tuple[np.ndarray, ...]
+    counted: tuple[np.ndarray, ...]
+
+
+class _Total:
+    """Influence values added up both ways, and how many targets and records they are of."""
+
+    def __init__(self, num_records: int) -> None:
+        self._sums, self._seen, self._targets = Clustered(num_records), np.zeros(num_records, bool), 0
+
+    def add(self, influence: np.ndarray, counted: np.ndarray, cluster: np.ndarray) -> None:
+        """Take some targets. influence, counted: [k, N]. cluster: int [k], equal for twins, who come together."""
+        self._sums.add(influence, counted, cluster)
+        self._seen |= counted.any(axis=0)
+        self._targets += int(counted.any(axis=1).sum())
+
+    def spread(self) -> Spread:
+        """The standard error."""
+        return self._sums.spread()
+
+    def fewer(self) -> int:
+        """The clusters of the smaller clustering, each model for itself."""
+        return min(self._targets, int(self._seen.sum()))
 
 
 def center_interval(
-    calls_first: Array,
-    calls_last: Array,
-    member: Array,
-    known_first: Array | None = None,
-    known_last: Array | None = None,
+    calls_first: Array | Bits,
+    calls_last: Array | Bits,
+    member: Array | Bits,
+    known_first: Array | Bits | None = None,
+    known_last: Array | Bits | None = None,
     *,
     twin: Array | None = None,
     confidence: float = 0.95,
 ) -> CenterInterval:
     """Intervals of the mean vulnerability at the end, of its change, and of the center's displacement.
 
-    calls_first, calls_last, member: bool [K, N]. known_first, known_last: bool [K, N], where there is a
-    call at all; None: everywhere. twin: int [K], the other model of a pair (-1: none); a pair is one
+    calls_first, calls_last, member: bool [K, N], as arrays or `Bits`. known_first, known_last: the same, where
+    there is a call at all; None: everywhere. twin: int [K], the other model of a pair (-1: none); a pair is one
     model. At each checkpoint records with calls on both sides count, as in `center_of_mass`.
 
     Measured on Gaussian worlds with online leave-one-out LiRA (3,000 of 32 models and 200 records, new
@@ -115,13 +140,16 @@ def center_interval(
 
     Raises ValueError for arrays that do not fit, and where no record has calls on both sides.
     """
-    held = table_of_members(member)
-    way = _way(Ends(calls_first, calls_last, known_first, known_last), held)
+    way = _Way(Ends(calls_first, calls_last, known_first, known_last), member)
+    cluster, totals = pairs(way.shape[0], twin), [_Total(way.shape[1]) for _ in range(4)]
+    for models in blocks_of_targets(cluster, way.shape[1]):
+        found = way.influences(models)
+        for total, influence, counted in zip(totals, found.values, found.counted, strict=True):
+            total.add(influence, counted, cluster[models])
     vulnerability, change, along = (
-        _estimate(value, influence, counted, twin, confidence)
-        for value, influence, counted in zip(way.values, way.influences, way.counted, strict=True)
+        _estimate(value, total, confidence) for value, total in zip(way.values, totals, strict=False)
     )
-    across = spread(way.across, way.counted[-1], twin).error
+    across = totals[-1].spread().error
     return CenterInterval(
         _within(vulnerability, -1.0, 1.0),
         _within(change, -2.0, 2.0),
@@ -130,7 +158,7 @@ def center_interval(
 
 
 def paired_difference(
-    arm_a: Ends, arm_b: Ends, member: Array, *, twin: Array | None = None, confidence: float = 0.95
+    arm_a: Ends, arm_b: Ends, member: Array | Bits, *, twin: Array | None = None, confidence: float = 0.95
 ) -> CenterDifference:
     """The center's figures of arm a less those of arm b, of the same records and the same membership.
 
@@ -140,23 +168,21 @@ def paired_difference(
     of both (`center_interval`) lie above 0. In the worlds of that function, two arms of hardness and
     gain alike in part, 95 % intervals covered 95-96 %. Raises ValueError as there.
     """
-    held = table_of_members(member)
-    masks = [_masks(arm, held.shape) for arm in (arm_a, arm_b)]
-    shared = [one & other for one, other in zip(masks[0][2:], masks[1][2:], strict=True)]
-    a, b = (_way(Ends(first, last, *shared), held) for first, last, *_ in masks)
-    found = []
-    for number, counted in enumerate(a.counted):
-        error = spread(a.influences[number] - b.influences[number], counted, twin)
-        value = a.values[number] - b.values[number]
-        found.append(intervals.difference(value, error, error, counted, confidence))
-    return CenterDifference(*found)
+    shape = _shape(member)
+    a, b = (_Way(arm, member) for arm in _known_to_both(arm_a, arm_b, shape))
+    cluster, totals = pairs(shape[0], twin), [_Total(shape[1]) for _ in range(3)]
+    for models in blocks_of_targets(cluster, shape[1]):
+        one, other = a.influences(models), b.influences(models)
+        for number, total in enumerate(totals):
+            total.add(one.values[number] - other.values[number], one.counted[number], cluster[models])
+    return _differences(a, b, totals, confidence)
 
 
 def same_records_difference(
     arm_a: Ends,
-    member_a: Array,
+    member_a: Array | Bits,
     arm_b: Ends,
-    member_b: Array,
+    member_b: Array | Bits,
     *,
     twin_a: Array | None = None,
     twin_b: Array | None = None,
@@ -170,29 +196,19 @@ def same_records_difference(
     (`Ends.known_first`, `known_last`). Raises ValueError as `center_interval`, and for another number of
     records.
     """
-    held = [table_of_members(member_a), table_of_members(member_b)]
-    if held[0].shape[1] != held[1].shape[1]:
-        raise ValueError(
-            f"member_b has {held[1].shape[1]} records: it must have the {held[0].shape[1]} of member_a."
-        )
-    a, b = (_way(arm, members) for arm, members in zip((arm_a, arm_b), held, strict=True))
-    sizes = (len(held[0]), len(held[1]))
-    twins = np.concatenate([_twins(twin_a, sizes[0], 0), _twins(twin_b, sizes[1], sizes[0])])
-    found = []
-    for number, counted in enumerate(a.counted):
-        # One table of both arms' models: its columns are the records' differences.
-        both = np.concatenate([a.influences[number], -b.influences[number]])
-        known = np.concatenate([counted, b.counted[number]])
-        error = spread(both, known, None if (twins < 0).all() else twins)
-        value = a.values[number] - b.values[number]
-        found.append(intervals.difference(value, error, error, known, confidence))
-    return CenterDifference(*found)
-
-
-def _twins(twin: Array | None, num_models: int, offset: int) -> np.ndarray:
-    """Twins of an arm's models in a table where they begin at a row: int [K]."""
-    numbers = np.full(num_models, -1) if twin is None else np.asarray(twin)
-    return np.where(numbers >= 0, numbers + offset, -1)
+    shapes = _shape(member_a), _shape(member_b)
+    if shapes[0][1] != shapes[1][1]:
+        raise ValueError(f"member_b has {shapes[1][1]} records: it must have the {shapes[0][1]} of member_a.")
+    a, b = _Way(arm_a, member_a), _Way(arm_b, member_b)
+    totals = [_Total(shapes[0][1]) for _ in range(3)]
+    # One table of both arms' models: its columns are the records' differences.
+    for way, twin, sign in ((a, twin_a, 1.0), (b, twin_b, -1.0)):
+        cluster = pairs(way.shape[0], twin)
+        for models in blocks_of_targets(cluster, way.shape[1]):
+            found = way.influences(models)
+            for number, total in enumerate(totals):
+                total.add(sign * found.values[number], found.counted[number], cluster[models])
+    return _differences(a, b, totals, confidence)
 
 
 def unpaired_difference(a: Estimate, b: Estimate, confidence: float = 0.95) -> intervals.Difference:
@@ -212,55 +228,83 @@ def unpaired_difference(a: Estimate, b: Estimate, confidence: float = 0.95) -> i
     return intervals.Difference(value, value - reach, value + reach, float(p))
 
 
-def _way(arm: Ends, held: np.ndarray) -> _Way:
-    """Vulnerability, its change and the displacement of one arm, with influence values."""
-    first, last, known_first, known_last = _masks(arm, held.shape)
-    begin = _center("first", first, held, known_first)
-    end = _center("last", last, held, known_last)
-    step = end.at - begin.at
-    length = float(np.hypot(*step))
-    along = step / length if length > 0 else GROWING
-    moved, either = end.influence - begin.influence, begin.counted | end.counted
-    vulnerable = np.array([-1.0, 1.0])
-    return _Way(
-        (float(end.at[1] - end.at[0]), float(step[1] - step[0]), length),
-        (
-            _projected(end.influence, held, vulnerable),
-            _projected(moved, held, vulnerable),
-            _projected(moved, held, along),
-        ),
-        (end.counted, either, either),
-        _projected(moved, held, np.array([-along[1], along[0]])),
-    )
+class _Way:
+    """One arm: its three figures, and the influence of its calls on them. Raises ValueError."""
+
+    def __init__(self, arm: Ends, member: Array | Bits) -> None:
+        self.shape = _shape(member)
+        self._member = as_bits("member", member, self.shape)
+        self._first, self._last, self._known_first, self._known_last = _masks(arm, self.shape)
+        self._begin = _center("first", self._first, self._member, self._known_first)
+        self._end = _center("last", self._last, self._member, self._known_last)
+        step = self._end.at - self._begin.at
+        length = float(np.hypot(*step))
+        self._along = step / length if length > 0 else GROWING
+        self.values = float(self._end.at[1] - self._end.at[0]), float(step[1] - step[0]), length
+
+    def influences(self, models: np.ndarray) -> _Influences:
+        """Those of some models' calls. models: int [k]."""
+        held = self._member.rows(models)
+        begin, begun = _influence(self._begin, self._first.rows(models), held, self._known_first.rows(models))
+        end, ended = _influence(self._end, self._last.rows(models), held, self._known_last.rows(models))
+        moved, either = end - begin, begun | ended
+        vulnerable, along = np.array([-1.0, 1.0]), self._along
+        return _Influences(
+            (
+                _projected(end, held, vulnerable),
+                _projected(moved, held, vulnerable),
+                _projected(moved, held, along),
+                _projected(moved, held, np.array([-along[1], along[0]])),
+            ),
+            (ended, either, either, either),
+        )
 
 
-def _center(name: str, called: np.ndarray, held: np.ndarray, present: np.ndarray) -> _Center:
+def _center(name: str, called: Bits, member: Bits, known: Bits) -> _Center:
     """The center of mass of one checkpoint. Raises ValueError."""
-    seen = sides(held, present)
-    by_record = np.stack(rates(called, seen))
+    num_models, num_records = member.shape
+    by_record, times = np.empty((2, num_records)), np.empty((2, num_records))
+    for part in blocks.blocks_of(num_records, blocks.records_at_once(num_models)):
+        seen = sides(member.columns(part), known.columns(part))
+        by_record[:, part] = rates(called.columns(part), seen)
+        times[:, part] = seen.times_out, seen.times_in
     both = ~np.isnan(by_record.sum(axis=0))
     if not both.any():
         raise ValueError(
             f"the {name} checkpoint has no record with calls on both sides: train more models, or leave it out."
         )
-    at = by_record[:, both].mean(axis=1)
+    without, inside = 1.0 / (times * np.count_nonzero(both))
+    return _Center(by_record[:, both].mean(axis=1), without, inside, both)
+
+
+def _influence(
+    center: _Center, called: np.ndarray, held: np.ndarray, known: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What some models' calls add to the error of the mean of their side, and which count: [k, N] each."""
+    counted = known & center.counted
     # About the mean of all records, not the record's own: summed over models it is then the record's part.
-    share = 1.0 / (np.where(held, seen.times_in, seen.times_out) * np.count_nonzero(both))
-    counted = (seen.inside | seen.outside) & both
-    return _Center(at, np.where(counted, (called - np.where(held, at[1], at[0])) * share, 0.0), counted)
+    share = np.where(held, center.inside, center.without)
+    return np.where(counted, (called - np.where(held, center.at[1], center.at[0])) * share, 0.0), counted
 
 
 def _projected(influence: np.ndarray, held: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """Influence on the center's place along a direction (of FPR, of TPR): [K, N]."""
+    """Influence on the center's place along a direction (of FPR, of TPR): [k, N]."""
     return influence * np.where(held, direction[1], direction[0])
 
 
-def _estimate(
-    value: float, influence: np.ndarray, counted: np.ndarray, twin: Array | None, confidence: float
-) -> Estimate:
+def _differences(a: _Way, b: _Way, totals: Sequence[_Total], confidence: float) -> CenterDifference:
+    """The figures of a less those of b, from the influences on the differences."""
+    found = []
+    for number, total in enumerate(totals):
+        error, value = total.spread(), a.values[number] - b.values[number]
+        found.append(intervals.difference(value, error, error, total.fewer(), confidence))
+    return CenterDifference(*found)
+
+
+def _estimate(value: float, total: _Total, confidence: float) -> Estimate:
     """A figure with its two-way interval."""
-    error = spread(influence, counted, twin)
-    found = intervals.difference(value, error, error, counted, confidence)
+    error = total.spread()
+    found = intervals.difference(value, error, error, total.fewer(), confidence)
     implied = (found.high - value) / _quantile(error.degrees, confidence)
     return Estimate(value, found.low, found.high, float(implied), error.degrees)
 
@@ -276,14 +320,32 @@ def _within(estimate: Estimate, lowest: float, highest: float) -> Estimate:
     return estimate._replace(low=max(estimate.low, lowest), high=min(estimate.high, highest))
 
 
-def _masks(arm: Ends, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """An arm's arrays, bool [K, N] each. Raises ValueError."""
-    first, last = as_mask("first", arm.first, shape), as_mask("last", arm.last, shape)
-    known = [
-        np.ones(shape, bool) if values is None else as_mask(name, values, shape)
-        for name, values in (("known_first", arm.known_first), ("known_last", arm.known_last))
+def _known_to_both(arm_a: Ends, arm_b: Ends, shape: tuple[int, int]) -> tuple[Ends, Ends]:
+    """Two arms without the calls that are unknown in either."""
+    masks = [_masks(arm, shape) for arm in (arm_a, arm_b)]
+    shared = [
+        Bits(shape, one.packed & other.packed) for one, other in zip(masks[0][2:], masks[1][2:], strict=True)
     ]
-    return first, last, known[0], known[1]
+    a, b = (Ends(first, last, *shared) for first, last, *_ in masks)
+    return a, b
+
+
+def _masks(arm: Ends, shape: tuple[int, int]) -> tuple[Bits, Bits, Bits, Bits]:
+    """An arm's tables, [K, N] each. Raises ValueError."""
+    return (
+        as_bits("first", arm.first, shape),
+        as_bits("last", arm.last, shape),
+        as_bits("known_first", arm.known_first, shape),
+        as_bits("known_last", arm.known_last, shape),
+    )
+
+
+def _shape(member: Array | Bits) -> tuple[int, int]:
+    """K and N of a membership. Raises ValueError."""
+    shape = member.shape if isinstance(member, Bits) else np.shape(member)
+    if len(shape) != 2:
+        raise ValueError(f"member has shape {shape}: it must be [K, N], model by record.")
+    return shape[0], shape[1]
 
 
 def _quantile(degrees: float, confidence: float) -> float:

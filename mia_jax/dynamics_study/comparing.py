@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mia_jax import dynamics
+from mia_jax.dynamics import Bits
 from mia_jax.dynamics_study.rows import Arm, Ends
 
 MEASURES = ("vulnerability", "displacement")
@@ -59,7 +60,7 @@ def _shared(first: Arm, second: Arm) -> str:
     """What two arms have in common."""
     if first.pool != second.pool:
         return "nothing"
-    same = np.array_equal(_ends(first).member, _ends(second).member)
+    same = np.array_equal(_ends(first).member.packed, _ends(second).member.packed)
     return "records and members" if same else "records"
 
 
@@ -75,7 +76,7 @@ def _difference(first: Arm, second: Arm, shared: str, confidence: float) -> dyna
         return dynamics.CenterDifference(*found)
     placed = ~np.isnan(first.vulnerability[-1] + second.vulnerability[-1])
     one, other = (
-        dynamics.Ends(ends.first, ends.last, ends.known_first & placed[None], ends.known_last & placed[None])
+        dynamics.Ends(ends.first, ends.last, ends.known_first.within(placed), ends.known_last.within(placed))
         for ends in (b, a)
     )
     if shared == "records":
@@ -85,7 +86,7 @@ def _difference(first: Arm, second: Arm, shared: str, confidence: float) -> dyna
     return dynamics.paired_difference(one, other, a.member, twin=a.twin, confidence=confidence)
 
 
-def _calls(ends: Ends) -> tuple[np.ndarray, ...]:
+def _calls(ends: Ends) -> tuple[Bits, ...]:
     """The arguments of `dynamics.center_interval`."""
     return ends.first, ends.last, ends.member, ends.known_first, ends.known_last
 

@@ -18,24 +18,25 @@ FEWEST_LAYERS = 2
 def prediction_depths(
     followed: Followed, dataset: Dataset, model: Model, neighbours: int
 ) -> np.ndarray | None:
-    """The depth of every record in every final model: float64 [K, N], NaN for models that are not fit.
+    """The depth of every record in every final model: [K, N], of the smallest whole numbers; 0 where it is not fit.
 
     None where it is not asked for (neighbours 0), the model has fewer than two hidden layers to show, or its
     final parameters were not kept. `RunError` where they are damaged.
     """
+    if not neighbours or followed.run.config.recording.parameters == "none" or model.layers is None:
+        return None
     ours = observing.columns(followed.run.config, "pool")
     pool = jax.tree.map(lambda leaf: np.asarray(leaf)[ours], dataset.pool)
     one = models.one_record(dataset)
-    if not neighbours or model.layers is None or followed.run.config.recording.parameters == "none":
-        return None
     like = jax.eval_shape(model.init, jax.random.key(0), one)
-    if len(jax.eval_shape(model.layers, like, one)) < FEWEST_LAYERS:
+    num_layers = len(jax.eval_shape(model.layers, like, one))
+    if num_layers < FEWEST_LAYERS:
         return None
     params = followed.run.segments(followed.family).parameters(len(followed.run.epochs) - 1, like)
     said = jax.jit(
         jax.vmap(lambda params, x: (model.layers(params, x), model.apply(params, x).argmax()), (None, 0))
     )
-    depths = np.full(followed.member.shape, np.nan)
+    depths = np.zeros(followed.member.shape, np.min_scalar_type(num_layers + 1))
     for number in np.flatnonzero(followed.valid & (followed.member.sum(axis=1) > 1)):
         own: Params = jax.tree.map(lambda leaf, number=number: leaf[number], params)
         layers, predicted = said(own, pool.x)

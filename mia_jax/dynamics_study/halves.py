@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ class Halves(NamedTuple):
 
     agreement, foretold: between halves. ranks: by difficulty, one correlation a split and direction. early_v:
     [2P, 2, N], by each half the vulnerability at the early checkpoint and at the end; the second P rows are
-    the other halves of the first.
+    the other halves of the first; it is the largest array of a study that has many splits.
     """
 
     agreement: HalvesAgreement
@@ -43,74 +43,69 @@ def between_halves(
     rng: np.random.Generator,
 ) -> Halves:
     """Early determination, early warning and difficulty between halves of the models, kept apart."""
-    epochs, member = followed.run.epochs, followed.member
-    confidence = followed.run.config.report.confidence
+    epochs, confidence = followed.run.epochs, followed.run.config.report.confidence
     early, last = early_checkpoint(epochs, settings.early), len(epochs) - 1
-    splits = dynamics.model_halves(len(member), settings.splits, rng, followed.twin)
-    agreed, foretold, by_half = [], [], []
+    splits = dynamics.model_halves(len(followed.member), settings.splits, rng, followed.twin)
+    by_half = np.empty((2 * len(splits), 2, followed.member.shape[1]))
+    agreed, foretold = [], []
     ranks: dict[str, list[RankCorrelation]] = {}
-    for half in splits:
-        called, known = calling.calls(followed, judge, half=half)
+    for number, half in enumerate(splits):
+        sides = by_half[[number, number + len(splits)]]  # [2, 2, N]: half, (early, end)
         agreed.append(
-            dynamics.determination_between_halves(called, member, half[None], settings.cuts[-1], known)
-        )
-        then = calling.calls_at(followed, judge, early, half=half)
-        end = calling.calls_at(followed, judge, last, half=half)
-        foretold.append(
-            dynamics.foretelling(
-                then[0],
-                end[0],
-                member,
-                half[None],
-                settings.foretold,
-                then[1],
-                end[1],
-                cut=settings.cuts[-1],
+            dynamics.determination_of_halves(
+                _kept(_vulnerabilities(followed, judge, half), sides, early, last), settings.cuts[-1]
             )
         )
-        sides = [
-            np.stack([vulnerability_by(*pair, member, part) for pair in (then, end)])
-            for part in (half, ~half)
-        ]
-        by_half.append(sides)
-        for part, other in ((half, sides[1][1]), (~half, sides[0][1])):
+        by_half[[number, number + len(splits)]] = sides
+        foretold.append(
+            dynamics.foretelling_of_halves(sides[:, 0], sides[:, 1], settings.foretold, cut=settings.cuts[-1])
+        )
+        for part, other in ((half, sides[1, 1]), (~half, sides[0, 1])):
             for name, values in difficulty_of(followed, depths, part).items():
                 found = dynamics.rank_correlation(values, other, confidence=confidence)
                 ranks.setdefault(name, []).append(found)
-    v = np.array(by_half)  # [P, 2, 2, N]: split, half, (early, end)
-    return Halves(
-        dynamics.combined_halves(agreed),
-        dynamics.combined_foretelling(foretold),
-        ranks,
-        np.concatenate([v[:, 0], v[:, 1]]),
-    )
+    return Halves(dynamics.combined_halves(agreed), dynamics.combined_foretelling(foretold), ranks, by_half)
 
 
-def vulnerability_by(
-    called: np.ndarray, known: np.ndarray, member: np.ndarray, part: np.ndarray
-) -> np.ndarray:
-    """Vulnerability by a part of the models at one checkpoint: [N]."""
-    fpr, tpr = dynamics.plane(called[part][:, None], member[part], known[part][:, None])
-    return (tpr - fpr)[0]
+def _vulnerabilities(followed: Followed, judge: Judge, half: np.ndarray) -> Iterator[np.ndarray]:
+    """Vulnerability by each half of a split, checkpoint after checkpoint: [2, N]."""
+    for checkpoint in range(len(followed.run.epochs)):
+        found = calling.rates_at(followed, judge, checkpoint, half=half)
+        yield found[:, 1] - found[:, 0]
+
+
+def _kept(each: Iterator[np.ndarray], into: np.ndarray, early: int, last: int) -> Iterator[np.ndarray]:
+    """The same, of which those of two checkpoints are written down: [2, 2, N], half by time."""
+    for checkpoint, v in enumerate(each):
+        for time, wanted in enumerate((early, last)):
+            if checkpoint == wanted:
+                into[:, time] = v
+        yield v
 
 
 def early_numbers(
     by_half: np.ndarray, settings: DynamicsConfig, rng: np.random.Generator, over_records: Any
 ) -> dict[str, Interval]:
-    """Early determination between halves with intervals over records. by_half: [2P, 2, N]."""
-    known = np.all(np.isfinite(by_half), axis=1)
+    """Early determination between halves with intervals over records. by_half: [2P, 2, N], which are overwritten."""
+    known = np.stack([np.isfinite(v).all(axis=0) for v in by_half])
     known &= np.roll(known, len(known) // 2, axis=0)
     # Vulnerabilities are ratios of small numbers: ties at the edge of a list are drawn by lot, for each anew.
-    v = np.where(known[:, None], by_half + rng.uniform(0, 1e-9, by_half.shape), -np.inf)
-    high = v >= settings.cuts[-1] - 1e-9
+    for v, listed in zip(by_half, known, strict=True):
+        v += rng.uniform(0, 1e-9, v.shape)
+        v[:, ~listed] = -np.inf
 
     def shares(rows: np.ndarray) -> np.ndarray:
-        recall, ceiling, precision = _agreement(high[:, :, rows])
-        listed, drawn = known[:, rows], v[:, :, rows]
+        high, top = (np.empty((len(known), 2, rows.size), bool) for _ in range(2))
+        listed = known[:, rows]
         count = listed.sum(axis=1)
         size = np.maximum(1, np.floor(settings.foretold * count + 0.5 + 1e-9).astype(int))
-        edge = np.take_along_axis(np.sort(drawn, axis=2), (rows.size - size)[:, None, None], axis=2)
-        overlap, at_best, _ = _agreement((drawn >= edge) & listed[:, None])
+        for way, v in enumerate(by_half):
+            drawn = v[:, rows]
+            high[way] = drawn >= settings.cuts[-1] - 1e-9
+            place = rows.size - size[way]
+            top[way] = (drawn >= np.partition(drawn, place, axis=1)[:, place, None]) & listed[way]
+        recall, ceiling, precision = _agreement(high)
+        overlap, at_best, _ = _agreement(top)
         chance = _mean_ratio(size, count)
         return np.array(
             [

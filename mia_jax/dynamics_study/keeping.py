@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mia_jax.dynamics import Bits
 from mia_jax.dynamics_study.rows import Arm, Ends, Interval
 from mia_jax.run_directory import RunDirectory
 
@@ -39,7 +40,7 @@ def read_arm(run: RunDirectory, family: str, signature: str) -> Arm | None:
         transitions=arrays["transitions"],
         also=facts["also"],
         foretold=facts["foretold"],
-        ends=Ends(**ends) if ends else None,
+        ends=_ends(ends, arrays["fpr"].shape[1]) if ends else None,
     )
 
 
@@ -54,7 +55,8 @@ def keep_arm(run: RunDirectory, family: str, signature: str, arm: Arm) -> None:
         elif name != "ends":
             facts[name] = value
     if arm.ends is not None:
-        arrays |= {f"ends/{inner}": np.asarray(values) for inner, values in arm.ends._asdict().items()}
+        for name, values in arm.ends._asdict().items():
+            arrays[f"ends/{name}"] = values.packed if isinstance(values, Bits) else values
     checksum = run.store.write_arrays(f"dynamics/{family}.npz", arrays)
     run.store.write_json(
         f"dynamics/{family}.json",
@@ -66,6 +68,14 @@ def _group(arrays: Mapping[str, np.ndarray], group: str) -> dict[str, np.ndarray
     """The arrays of one group, by the names they have in it."""
     start = f"{group}/"
     return {name.removeprefix(start): values for name, values in arrays.items() if name.startswith(start)}
+
+
+def _ends(stored: Mapping[str, np.ndarray], num_records: int) -> Ends:
+    """The ends of an arm, whose tables are stored with eight records a byte."""
+    tables = {
+        name: Bits((len(packed), num_records), packed) for name, packed in stored.items() if name != "twin"
+    }
+    return Ends(**tables, twin=stored["twin"])
 
 
 def _without_nan(value: Any) -> Any:

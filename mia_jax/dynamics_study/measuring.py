@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax import dynamics
+from mia_jax import blocks, dynamics
 from mia_jax.config import DynamicsConfig
 from mia_jax.dynamics import Estimate, HalvesAgreement
-from mia_jax.dynamics.rates import ROUNDING
+from mia_jax.dynamics.rates import ROUNDING, rates, sides
 from mia_jax.dynamics_study import calling
 from mia_jax.dynamics_study.calling import Followed, Judge, NotPlacedError
 from mia_jax.dynamics_study.correctness import accuracies_of, difficulty_of
@@ -22,7 +22,6 @@ from mia_jax.dynamics_study.halves import (
     early_numbers,
     foretold_row,
     mean_rank,
-    vulnerability_by,
 )
 from mia_jax.dynamics_study.rows import Arm, Ends, Interval
 from mia_jax.models import Model
@@ -47,10 +46,10 @@ def arm_of(
     seed = [run.config.seed, *family.encode()]
     rng = np.random.default_rng(seed)
     times = np.asarray(run.epochs, np.float64)
-    fpr, tpr = dynamics.plane(*_spread(followed, judge))
-    _check_known(followed, fpr + tpr)
+    fpr, tpr = _plane(followed, judge)
+    _check_known(followed, fpr, tpr)
     ends = _ends(followed, judge)
-    errors = dynamics.plane_errors(fpr, tpr, followed.member, iter([ends.known_last] * len(times)))
+    errors = _errors(fpr, tpr, ends)
     depths = prediction_depths(followed, dataset, model, settings.depth_neighbours)
     halves = between_halves(followed, judge, settings, depths, rng)
     floor = _floor(followed, judge, settings, rng)
@@ -76,9 +75,9 @@ def arm_of(
     )
 
 
-def _check_known(followed: Followed, v: np.ndarray) -> None:
+def _check_known(followed: Followed, fpr: np.ndarray, tpr: np.ndarray) -> None:
     """Refuse a family of which no record can be placed on the plane (`NotPlacedError`)."""
-    if np.isnan(v).all(axis=1).any():
+    if any(np.isnan(x + y).all() for x, y in zip(fpr, tpr, strict=True)):
         raise NotPlacedError(
             f"{followed.run.path} has no record with calls by models with it and without it: of family "
             f"{followed.family} {np.sum(followed.valid)} of {len(followed.valid)} models are fit at every checkpoint; "
@@ -86,31 +85,68 @@ def _check_known(followed: Followed, v: np.ndarray) -> None:
         )
 
 
-def _spread(followed: Followed, judge: Judge) -> tuple[Any, np.ndarray, Any]:
-    """The arguments of `dynamics.plane`."""
-    called, known = calling.calls(followed, judge)
-    return called, followed.member, known
+def _plane(followed: Followed, judge: Judge) -> tuple[np.ndarray, np.ndarray]:
+    """FPR and TPR of every record at every checkpoint: [T, N] each."""
+    found = np.empty((2, len(followed.run.epochs), followed.member.shape[1]))
+    for checkpoint in range(len(followed.run.epochs)):
+        found[:, checkpoint] = calling.rates_at(followed, judge, checkpoint)[0]
+    return found[0], found[1]
+
+
+def _errors(fpr: np.ndarray, tpr: np.ndarray, ends: Ends) -> np.ndarray:
+    """Standard errors of both rates: [2, T, N]."""
+    found = np.empty((2, *fpr.shape))
+    for part in _blocks(fpr.shape[1], ends):
+        known = iter([ends.known_last.columns(part)] * len(fpr))
+        found[:, :, part] = dynamics.plane_errors(
+            fpr[:, part], tpr[:, part], ends.member.columns(part), known
+        )
+    return found
+
+
+def _final_v(ends: Ends) -> np.ndarray:
+    """Vulnerability at the end: [N]."""
+    found = np.empty(ends.member.shape[1])
+    for part in _blocks(found.size, ends):
+        known = ends.known_last.columns(part)
+        fpr, tpr = rates(ends.last.columns(part), sides(ends.member.columns(part), known))
+        found[part] = tpr - fpr
+    return found
+
+
+def _blocks(num_records: int, ends: Ends) -> list[slice]:
+    """The records in blocks."""
+    return blocks.blocks_of(num_records, blocks.records_at_once(ends.member.shape[0]))
 
 
 def _ends(followed: Followed, judge: Judge) -> Ends:
     """The calls of the first and the last checkpoint."""
-    first = calling.calls_at(followed, judge, 0)
-    last = calling.calls_at(followed, judge, len(followed.run.epochs) - 1)
-    return Ends(first[0], last[0], first[1], last[1], followed.member, followed.twin)
+    first = calling.bits_at(followed, judge, 0)
+    last = calling.bits_at(followed, judge, len(followed.run.epochs) - 1)
+    member = dynamics.as_bits("member", followed.member, followed.member.shape)
+    return Ends(first[0], last[0], first[1], last[1], member, followed.twin)
 
 
 def _floor(
     followed: Followed, judge: Judge, settings: DynamicsConfig, rng: np.random.Generator
 ) -> np.ndarray:
-    """Speeds under permuted membership, the attack fitted anew to each: [permutations, T-1]."""
-    return dynamics.refitted_speed_noise_floor(
-        lambda member: calling.calls(followed, judge, member=member),
-        followed.member,
-        np.asarray(followed.run.epochs, np.float64),
-        rng,
-        permutations=settings.permutations,
-        twin=followed.twin,
-    )
+    """Speeds under permuted membership, the attack fitted anew to each: [permutations, T-1].
+
+    What `dynamics.refitted_speed_noise_floor` gives, from two checkpoints at a time.
+    """
+    orders = dynamics.model_orders(len(followed.member), settings.permutations, rng, followed.twin)
+    epochs = np.asarray(followed.run.epochs, np.float64)
+    floor = np.empty((len(orders), len(epochs) - 1))
+    for curve, order in zip(floor, orders, strict=True):
+        member, last = followed.member[order], np.empty(0)
+        for checkpoint in range(len(epochs)):
+            here = calling.rates_at(followed, judge, checkpoint, member=member)[0]
+            if checkpoint:
+                fpr, tpr = np.stack([last, here], axis=1)
+                speed = dynamics.encoding_speed(fpr, tpr, epochs[checkpoint - 1 : checkpoint + 1])
+                curve[checkpoint - 1] = dynamics.speed_curve(speed)[0]
+            last = here
+    return floor
 
 
 def _curves(
@@ -181,10 +217,10 @@ def _numbers(
     center = dynamics.center_interval(
         ends.first,
         ends.last,
-        followed.member,
+        ends.member,
         ends.known_first,
         ends.known_last,
-        twin=followed.twin,
+        twin=ends.twin,
         confidence=confidence,
     )
     found = {
@@ -201,10 +237,13 @@ def _numbers(
             )
         ),
     }
+    both = fpr[[0, -1]], tpr[[0, -1]]
     for bins in settings.bins:
         name = "entropy_change" if bins == settings.bins[0] else f"entropy_change_{bins}"
         found[name] = _of_bootstrap(
-            over_records(lambda rows, bins=bins: _entropy_change(fpr[:, rows], tpr[:, rows], bins), 200)
+            over_records(
+                lambda rows, bins=bins: _entropy_change(both[0][:, rows], both[1][:, rows], bins), 200
+            )
         )
     if len(times) > 1:
         found |= _speeds(fpr, tpr, times, floor, over_records, confidence)
@@ -249,8 +288,8 @@ def _speeds(
 
 
 def _entropy_change(fpr: np.ndarray, tpr: np.ndarray, bins: int) -> float:
-    """Spatial entropy at the end less at first."""
-    first, last = dynamics.spatial_entropy(fpr[[0, -1]], tpr[[0, -1]], bins)
+    """Spatial entropy at the end less at first. fpr, tpr: [2, N]."""
+    first, last = dynamics.spatial_entropy(fpr, tpr, bins)
     return float(last - first)
 
 
@@ -261,18 +300,17 @@ def _also(followed: Followed, settings: DynamicsConfig) -> list[dict[str, Any]]:
         for fpr in settings.also_fpr:
             judge = calling.judge(followed.run, followed.family, name, fpr)
             ends = _ends(followed, judge)
-            everyone = np.ones(len(followed.member), bool)
-            v = vulnerability_by(ends.last, ends.known_last, followed.member, everyone)
+            v = _final_v(ends)
             if np.isnan(v).all():  # this attack places no record
                 found.append({"attack": name, "fpr": fpr})
                 continue
             center = dynamics.center_interval(
                 ends.first,
                 ends.last,
-                followed.member,
+                ends.member,
                 ends.known_first,
                 ends.known_last,
-                twin=followed.twin,
+                twin=ends.twin,
                 confidence=followed.run.config.report.confidence,
             )
             found.append(

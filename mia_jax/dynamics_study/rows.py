@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from mia_jax.dynamics import Bits
+
 FAMILY = "family"
 """The factor that every study has: which model was trained."""
 
@@ -33,15 +35,15 @@ class Shown(NamedTuple):
 
 
 class Ends(NamedTuple):
-    """An arm's calls at its first and last checkpoint and where they are known, bool [K, N] each; member: bool
-    [K, N]; twin: int [K]. What comparing two arms takes.
+    """An arm's calls at its first and last checkpoint and where they are known, [K, N] each; member: [K, N];
+    twin: int [K]. What comparing two arms takes.
     """
 
-    first: np.ndarray
-    last: np.ndarray
-    known_first: np.ndarray
-    known_last: np.ndarray
-    member: np.ndarray
+    first: Bits
+    last: Bits
+    known_first: Bits
+    known_last: Bits
+    member: Bits
     twin: np.ndarray
 
 

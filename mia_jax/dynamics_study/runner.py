@@ -25,8 +25,8 @@ from mia_jax.study import observing, without
 from mia_jax.study.environment import environment
 from mia_jax.types import Dataset
 
-MEASURED = 2
-"""Of what is measured of an arm; raised when any of its numbers may come out otherwise."""
+MEASURED = 3
+"""Of what is measured and kept of an arm; raised when any of its numbers may come out otherwise."""
 
 
 def dynamics(

@@ -5,8 +5,27 @@ from __future__ import annotations
 import os
 import pathlib
 import secrets
+from collections.abc import Iterable
 
-from mia_jax.store import unusable
+from mia_jax.store import StoreError, unusable
+
+
+def write_parts(path: pathlib.Path, parts: Iterable[bytes]) -> None:
+    """Puts `parts`, one after another as they are made, at `path` in one step; see `write_bytes`."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except StoreError:  # of what the parts are made from, and a sentence already
+        raise
+    except OSError as error:
+        raise unusable("write", str(path), error.strerror or str(error)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
@@ -14,17 +33,7 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
 
     Raises `StoreError` where it cannot.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise unusable("write", str(path), error.strerror or str(error)) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_parts(path, [content])
 
 
 def write_text(path: pathlib.Path, content: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,6 +26,18 @@ class Histogram(NamedTuple):
     edges: np.ndarray
     member_density: np.ndarray
     nonmember_density: np.ndarray
+
+
+@dataclass(frozen=True)
+class LongTable:
+    """A table that nobody holds: its columns, and its rows, made anew whenever they are read."""
+
+    columns: Sequence[str]
+    rows: Callable[[], Iterator[Row]]
+
+    def __iter__(self) -> Iterator[Row]:
+        """The rows in order."""
+        return self.rows()
 
 
 class AttackCard(NamedTuple):
@@ -79,7 +91,7 @@ class ReportInputs:
     skipped: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     slices: Sequence[Row] = ()
     exposed: Mapping[str, Sequence[Row]] = field(default_factory=dict)
-    vulnerability: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    vulnerability: Mapping[str, Sequence[Row] | LongTable] = field(default_factory=dict)
     audits: Sequence[Row] = ()
     promises: Sequence[Row] = ()
     notes: Sequence[str] = ()

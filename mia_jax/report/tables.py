@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mia_jax.report import atomic, notices, sections
 from mia_jax.report.cells import utility_counts
 from mia_jax.report.formatting import NOT_ESTIMABLE, bounds, count, number, percent, rate, tiny
-from mia_jax.report.inputs import ReportInputs, Row, finite, last_rows, tpr_key
+from mia_jax.report.inputs import LongTable, ReportInputs, Row, finite, last_rows, tpr_key
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -28,18 +29,35 @@ LONG_NAME = 20
 """Characters of an attack's name above which a table of 100 columns gets tight."""
 
 
-def write_csv(results: Sequence[Row], path: pathlib.Path, digits: int = 0) -> None:
+LINES_AT_ONCE = 4096
+"""Lines of a table that are written at once."""
+
+
+def write_csv(results: Sequence[Row] | LongTable, path: pathlib.Path, digits: int = 0) -> None:
     """Writes one line per result; the columns are all keys in order of appearance, None is empty.
 
-    digits: significant digits of floats; 0 writes all of them. Millions of cells take seconds.
+    digits: significant digits of floats; 0 writes all of them. Rows are written as they are made; millions of
+    cells take seconds.
     """
-    columns = list(dict.fromkeys(key for row in results for key in row))
-    style = f"%.{digits}g" if digits else ""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_written(row.get(key), style) for key in columns] for row in results)
-    atomic.write_text(path, text.getvalue())
+    atomic.write_parts(path, _csv(results, f"%.{digits}g" if digits else ""))
+
+
+def _csv(results: Sequence[Row] | LongTable, style: str) -> Iterator[bytes]:
+    """The lines of a table, some at a time."""
+    if isinstance(results, LongTable):
+        columns = list(results.columns)
+    else:
+        columns = list(dict.fromkeys(key for row in results for key in row))
+    rows = iter(results)
+    lines: list[Iterable[Any]] = [columns]
+    while lines:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(lines)
+        yield text.getvalue().encode()
+        lines = [
+            [_written(row.get(key), style) for key in columns]
+            for row in itertools.islice(rows, LINES_AT_ONCE)
+        ]
 
 
 def write_json(results: Sequence[Row], path: pathlib.Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from mia_jax.report import atomic, tables
 from mia_jax.report.claims import whole_auc
 from mia_jax.report.inputs import Pair, ReportInputs, Row, finite, last_rows
 from mia_jax.report.selection import grouped_attack, strongest
+from mia_jax.store import Address, Store, address, below
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,8 +34,8 @@ FIGURES = ("exposure_by_attack", "roc", "exposure_by_group", "exposure_over_trai
 """The figures, in the order of the page."""
 
 
-def write_report(inputs: ReportInputs, directory: pathlib.Path) -> pathlib.Path:
-    """Write `WRITTEN` and give the path of report.html.
+def write_report(inputs: ReportInputs, directory: Address) -> Address:
+    """Write `WRITTEN` and give the address of report.html; a bucket gets copies of what is made in a folder.
 
     results.json and results.csv always; utility.csv, slices.csv, privacy.csv, audit.csv and vulnerability/FAMILY.csv
     where they have rows; figures/*.svg and *.png. Page and figures are made in memory first, then each
@@ -41,6 +43,27 @@ def write_report(inputs: ReportInputs, directory: pathlib.Path) -> pathlib.Path:
     last what an earlier report left and this one has nothing for is removed. Raises `StoreError` where
     the disk refuses.
     """
+    place = address(directory)
+    if isinstance(place, pathlib.Path):
+        return _write_locally(inputs, place)
+    with tempfile.TemporaryDirectory() as folder:
+        _write_locally(inputs, pathlib.Path(folder))
+        _copy(pathlib.Path(folder), Store(place))
+    return below(place, "report.html")
+
+
+def _copy(folder: pathlib.Path, store: Store) -> None:
+    """Copy a report, the page last, and then remove what an earlier one left beside it."""
+    files = {str(file.relative_to(folder)): file for file in folder.rglob("*") if file.is_file()}
+    for name in sorted(files, key=lambda name: (name == "report.html", name)):
+        store.write(name, files[name].read_bytes())
+    for name in (there for written in WRITTEN for there in store.names(written)):
+        if name not in files and (name in WRITTEN or name.split("/")[0] in WRITTEN):
+            store.delete(name)
+
+
+def _write_locally(inputs: ReportInputs, directory: pathlib.Path) -> pathlib.Path:
+    """Write `WRITTEN` into a folder."""
     from mia_jax.report import figures, page
 
     drawn = draw(inputs)

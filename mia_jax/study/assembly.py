@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mia_jax import attacks as attack_library
-from mia_jax import metrics, summary
+from mia_jax import intervals, summary
 from mia_jax.config import Config
-from mia_jax.report.inputs import AttackCard, Pair, ReportInputs, Row, last_rows
+from mia_jax.cross_fitting import CrossFit
+from mia_jax.pooled import Pooled
+from mia_jax.report.inputs import (
+    AttackCard,
+    Curve,
+    Histogram,
+    LongTable,
+    Pair,
+    ReportInputs,
+    Row,
+    last_rows,
+)
+from mia_jax.score_table import ScoreTable
 from mia_jax.slices import slice_rows
 from mia_jax.types import Array
-from mia_jax.vulnerability import Vulnerability, record_vulnerability
+from mia_jax.vulnerability import Vulnerability, blocks_of_records
+
+Vulnerabilities = Iterator[tuple[slice, Vulnerability]]
+"""The table of records, block by block."""
 
 MOST_EXPOSED = 20
 """Records of a family that the page lists; the whole table is in vulnerability/."""
@@ -46,25 +62,62 @@ class Facts(NamedTuple):
     notes: Sequence[str] = ()
 
 
+class Findings(NamedTuple):
+    """What a report shows of one attack on one family beside its row.
+
+    p: of the pooled AUC being 0.5. chosen: who is called a member.
+    """
+
+    p: float
+    curve: Curve
+    histogram: Histogram
+    chosen: CrossFit
+
+
+class Group(NamedTuple):
+    """A grouping that exposure is sliced by: its number of values, and how to come by it, [N] or [K, N]."""
+
+    count: int
+    values: Callable[[], np.ndarray]
+
+
+def group_of(values: Array) -> Group:
+    """A grouping that is there already."""
+    held = np.asarray(values)
+    return Group(np.unique(held).size, lambda: held)
+
+
+def findings(pooled: Pooled, chosen: CrossFit) -> Findings | None:
+    """What a report shows of these scores; None where they are of one side only."""
+    if not pooled.both_sides:
+        return None
+    p = intervals.pooled_auc_p_value(pooled)
+    return Findings(p, summary.pooled_curve(pooled), summary.pooled_histogram(pooled), chosen)
+
+
 def report_inputs(
     config: Config,
     facts: Facts,
-    scores: Mapping[Pair, np.ndarray],
+    scores: Mapping[Pair, ScoreTable],
+    found: Mapping[Pair, Findings | None],
     member: np.ndarray,
     twin: Array,
     labels: np.ndarray | None,
-    groups: Mapping[str, Mapping[str, np.ndarray]],
+    groups: Mapping[str, Mapping[str, Group]],
 ) -> ReportInputs:
     """Everything a report shows.
 
-    scores: float64 [K, N] of the last checkpoint, by family and attack. member: bool [K, N]. twin: int
-    [K]. labels: int [N]. groups: by family, the groupings [N] or [K, N] that exposure is sliced by.
+    scores: [K, N] of the last checkpoint, by family and attack; they are read again, also when the table of
+    records is written. found: the same keys. member: bool [K, N]. twin: int [K]. labels: int [N]. groups: by family,
+    the groupings that exposure is sliced by.
     """
-    usable = {key: values for key, values in scores.items() if summary.both_sides(values, member)}
-    tables: dict[str, dict[str, Vulnerability]] = {}
-    for (family, attack), values in usable.items():
-        decisions = metrics.cross_fit_decisions(values, member, twin)
-        tables.setdefault(family, {})[attack] = record_vulnerability(values, member, decisions)
+    there = {key: one for key, one in found.items() if one is not None}
+    usable = {key: scores[key] for key in there}
+    tables: dict[str, dict[str, Callable[[], Vulnerabilities]]] = {}
+    for (family, attack), table in usable.items():
+        chosen = there[family, attack].chosen
+        blocks = functools.partial(blocks_of_records, table, member, chosen)
+        tables.setdefault(family, {})[attack] = blocks
     return ReportInputs(
         title=config.name,
         config=facts.shown_config,
@@ -72,9 +125,9 @@ def report_inputs(
         data_facts=facts.data_facts,
         command=facts.command,
         utility=facts.utility,
-        results=_with_p_values(facts.results, usable, member, twin),
-        curves={key: summary.curve(values, member) for key, values in usable.items()},
-        histograms={key: summary.histogram(values, member) for key, values in usable.items()},
+        results=_with_p_values(facts.results, there),
+        curves={key: one.curve for key, one in there.items()},
+        histograms={key: one.histogram for key, one in there.items()},
         comparisons=summary.comparisons(usable, member, twin, config.report.confidence),
         attacks={
             one.name: AttackCard(one.title, one.threat_model, one.source)
@@ -84,10 +137,10 @@ def report_inputs(
         confidence=config.report.confidence,
         skipped=facts.skipped,
         slices=_slices(config, usable, member, twin, groups),
-        vulnerability={family: _wide(table, labels) for family, table in tables.items()},
+        vulnerability={family: _wide(blocks, labels) for family, blocks in tables.items()},
         exposed={
-            family: _most_exposed(table, labels, _strongest(family, facts.results))
-            for family, table in tables.items()
+            family: _most_exposed(blocks, labels, _strongest(family, facts.results))
+            for family, blocks in tables.items()
         },
         audits=facts.audits,
         promises=facts.promises,
@@ -95,34 +148,33 @@ def report_inputs(
     )
 
 
-def _with_p_values(
-    results: Sequence[Row], scores: Mapping[Pair, np.ndarray], member: np.ndarray, twin: Array
-) -> list[Row]:
+def _with_p_values(results: Sequence[Row], found: Mapping[Pair, Findings]) -> list[Row]:
     """The results, those of the last checkpoint with `auc_p_holm`: that an AUC is 0.5, adjusted for all of them."""
-    last = [row for row in last_rows(results) if (row["family"], row["attack"]) in scores]
-    found = [{"p": metrics.auc_p_value(scores[row["family"], row["attack"]], member, twin)} for row in last]
-    adjusted = [row["p_holm"] for row in summary.with_holm(found, "p", "p_holm")]
+    last = [row for row in last_rows(results) if (row["family"], row["attack"]) in found]
+    values = [{"p": found[row["family"], row["attack"]].p} for row in last]
+    adjusted = [row["p_holm"] for row in summary.with_holm(values, "p", "p_holm")]
     by_row = {id(row): p for row, p in zip(last, adjusted, strict=True)}
     return [{**row, "auc_p_holm": by_row.get(id(row))} for row in results]
 
 
 def _slices(
     config: Config,
-    scores: Mapping[Pair, np.ndarray],
+    scores: Mapping[Pair, ScoreTable],
     member: np.ndarray,
     twin: Array,
-    groups: Mapping[str, Mapping[str, np.ndarray]],
+    groups: Mapping[str, Mapping[str, Group]],
 ) -> list[dict[str, Any]]:
     """Exposure by group under the attacks chosen beforehand, the p-values adjusted for all of the table."""
     names = {attack for _, attack in scores}
     sliced = names & SLICED or names
     rows: list[dict[str, Any]] = []
-    for (family, attack), values in scores.items():
-        if attack in sliced:
+    for (family, attack), table in scores.items():
+        few = {name: of for name, of in groups.get(family, {}).items() if not too_many(name, of, member)}
+        if attack in sliced and few:
             found = slice_rows(
-                values,
+                table.rows(slice(0, table.shape[0])),
                 member,
-                {name: of for name, of in groups.get(family, {}).items() if not too_many(name, of, member)},
+                {name: of.values() for name, of in few.items()},
                 fprs=config.report.fpr,
                 confidence=config.report.confidence,
                 most_values=MOST_VALUES,
@@ -132,20 +184,19 @@ def _slices(
     return summary.with_holm(rows, "p", "p_holm")
 
 
-def too_many(name: str, group: np.ndarray, member: np.ndarray) -> str:
-    """Why exposure is not reported by a grouping, [N] or [K, N]; "" where it is."""
-    count = np.unique(group).size
-    if count > MOST_VALUES:
-        return f"{name} has {count} values, more than {MOST_VALUES}: exposure is not reported by it."
-    if count * member.size > MOST_ENTRIES:
+def too_many(name: str, group: Group, member: np.ndarray) -> str:
+    """Why exposure is not reported by a grouping; "" where it is."""
+    if group.count > MOST_VALUES:
+        return f"{name} has {group.count} values, more than {MOST_VALUES}: exposure is not reported by it."
+    if group.count * member.size > MOST_ENTRIES:
         return (
-            f"{name} has {count} values and there are {member.size:,} scores of each attack: exposure is not reported "
-            "by it here; mia_jax.slices.slice_rows does it for one attack."
+            f"{name} has {group.count} values and there are {member.size:,} scores of each attack: exposure is not "
+            "reported by it here; mia_jax.slices.slice_rows does it for one attack."
         )
     return ""
 
 
-def _left_out(groups: Mapping[str, Mapping[str, np.ndarray]], member: np.ndarray) -> list[str]:
+def _left_out(groups: Mapping[str, Mapping[str, Group]], member: np.ndarray) -> list[str]:
     """Sentences on the groupings that are left out, each once."""
     reasons = [too_many(name, of, member) for named in groups.values() for name, of in named.items()]
     return list(dict.fromkeys(filter(None, reasons)))
@@ -159,26 +210,27 @@ def _slice_row(family: str, attack: str, found: Mapping[str, Any]) -> dict[str, 
     return {**where, **rest, "others": others}
 
 
-def _wide(table: Mapping[str, Vulnerability], labels: np.ndarray | None) -> list[dict[str, Any]]:
+def _wide(tables: Mapping[str, Callable[[], Vulnerabilities]], labels: np.ndarray | None) -> LongTable:
     """One row for each record: its label, and what every attack learns of it."""
-    columns: dict[str, list[Any]] = {}
-    if labels is not None:
-        columns["label"] = labels.tolist()
-    for attack, found in table.items():
-        for name, values in found._asdict().items():
-            columns[f"{attack}_{name}"] = values.tolist()
-    names = list(columns)
-    return [
-        {"record": number, **dict(zip(names, row, strict=True))}
-        for number, row in enumerate(zip(*columns.values(), strict=True))
-    ]
+    names = ["label"] if labels is not None else []
+    names += [f"{attack}_{name}" for attack in tables for name in Vulnerability._fields]
+
+    def rows() -> Iterator[Row]:
+        for blocks in zip(*(blocks() for blocks in tables.values()), strict=True):
+            records = blocks[0][0]
+            columns = [labels[records].tolist()] if labels is not None else []
+            columns += [values.tolist() for _, found in blocks for values in found]
+            for number, row in enumerate(zip(*columns, strict=True), records.start):
+                yield {"record": number, **dict(zip(names, row, strict=True))}
+
+    return LongTable(["record", *names], rows)
 
 
 def _most_exposed(
-    table: Mapping[str, Vulnerability], labels: np.ndarray | None, attack: str
+    tables: Mapping[str, Callable[[], Vulnerabilities]], labels: np.ndarray | None, attack: str
 ) -> list[dict[str, Any]]:
     """The records that the strongest attack tells best, surest first: by the AUC less its standard error."""
-    found = table[attack]
+    found = Vulnerability(*map(np.concatenate, zip(*(block for _, block in tables[attack]()), strict=True)))
     order = np.argsort(-np.nan_to_num(found.auc - found.auc_error, nan=-1.0), kind="stable")[:MOST_EXPOSED]
     return [
         {

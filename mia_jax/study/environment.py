@@ -17,8 +17,9 @@ PACKAGES = ("mia_jax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 @functools.cache
 def environment() -> dict[str, str]:
-    """Versions, devices and the command line of this process."""
-    devices = jax.local_devices()
+    """Versions, devices and the command line of this process; the devices of its whole job."""
+    devices, processes = jax.devices(), jax.process_count()
+    together = f" in {processes} processes" if processes > 1 else ""
     versions = {name: _version(name) for name in PACKAGES}
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -26,7 +27,7 @@ def environment() -> dict[str, str]:
         "python": platform.python_version(),
         **versions,
         "backend": devices[0].platform,
-        "device": f"{len(devices)} × {devices[0].device_kind}",
+        "device": f"{len(devices)} × {devices[0].device_kind}{together}",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection
-from typing import Any, Literal
+from collections.abc import Callable, Collection
+from typing import Any, Literal, NamedTuple
 
+import jax
 import numpy as np
 
 from mia_jax import data, keys, membership, summary
-from mia_jax.attacks import Observations
+from mia_jax.attacks import Blocks, Observations, leaving_out, width_of
+from mia_jax.blocks import blocks_of, records_at_once, whole
 from mia_jax.config import CanariesConfig, Config, ConfigError, DataConfig
 from mia_jax.data.features import features
 from mia_jax.identity import RunError
 from mia_jax.run_directory import RunDirectory
+from mia_jax.types import Dataset, Membership
 
 STORED = {
     "log_prob": "pool/log_prob",
@@ -44,6 +47,9 @@ RECORDED_BY = {
 }
 """What would have recorded a field that is not there."""
 
+POPULATION = ("population_log_prob", "population_scaled_logit")
+"""Those of them that the population's records have."""
+
 MODEL_SIGNALS = ("gradient_norm", "adversarial_distance", "embedding_norm")
 """Signals that need the model itself, one number a record."""
 
@@ -64,55 +70,90 @@ def observations(
     fields: Collection[str] = (),
     part: Part = "pool",
     valid: np.ndarray | None = None,
+    *,
+    records: slice | None = None,
 ) -> Observations:
     """What an attacker holds of one family at one checkpoint: membership, and the `fields` asked for.
 
     part: the records of the pool, or the canaries planted among them. valid: bool [K], what
-    `usable_models` says, where it was asked before.
+    `usable_models` says, where it was asked before. records: some of the part's alone; what a model says of all
+    of them still decides whether it is valid.
     """
-    drawn, segments, ours = run.membership(), run.segments(family), columns(run.config, part)
-    read: dict[str, Any] = {
-        field: segments.signal(STORED[field], checkpoint) for field in fields if field in STORED
-    }
-    for field in read.keys() - {"population_log_prob", "population_scaled_logit"}:
-        read[field] = read[field][:, ours]
-    if "trajectory" in fields:
-        told = [segments.signal(STORED["log_prob"], earlier)[:, ours] for earlier in range(checkpoint + 1)]
-        read["trajectory"] = np.stack(told, axis=1)
-    if "labels" in fields:
-        read["labels"] = run.labels("pool")[ours]
-    if {"features", "population_features"} & set(fields):
-        pool, population = _features(run.config.data, run.config.canaries, run.fingerprint)
-        read |= {"features": pool[ours], "population_features": population}
     valid = usable_models(run, family, checkpoint) if valid is None else valid
-    if "trajectory" in read:
-        valid = valid & np.isfinite(read["trajectory"]).all(axis=(1, 2))
-    return Observations(
-        np.asarray(drawn.member)[:, ours],
-        valid=valid,
-        exclude=membership.exclusions(drawn),
-        key=keys.roots(run.config.seed).attack,
-        **read,
-    )
+    if "trajectory" in fields:
+        valid = valid & finite_until(run, family, checkpoint, part)
+    read = reader(run, family, checkpoint, fields, valid, part=part)
+    return read(slice(None) if records is None else records, fields)
 
 
-def of_records(seen: Observations, rows: np.ndarray) -> Observations:
-    """The same of some records of the pool alone. rows: bool [N]."""
-    axes = {"labels": 0, "features": 0, "trajectory": 2}
-    apart = {
-        "valid",
-        "exclude",
-        "key",
-        "population_log_prob",
-        "population_scaled_logit",
-        "population_features",
+def blocks(
+    run: RunDirectory,
+    family: str,
+    checkpoint: int,
+    fields: Collection[str],
+    valid: np.ndarray,
+    never: np.ndarray | None = None,
+    *,
+    drawn: Membership | None = None,
+) -> Blocks:
+    """The pool's own records at one checkpoint in blocks, with `fields`, as many at once as memory allows.
+
+    valid: bool [K], of the models that are fit. never: bool [N], records that are left out; blocks of nothing
+    else are, too. drawn: the run's membership, where it was read before.
+    """
+    read = reader(run, family, checkpoint, fields, valid, drawn=drawn)
+    size = run.config.data.pool_size
+    parts = blocks_of(size, width_of(read(slice(0, 1), fields)))
+    return leaving_out(Blocks(parts, lambda part, some: read(part, fields if some is None else some)), never)
+
+
+def reader(
+    run: RunDirectory,
+    family: str,
+    checkpoint: int,
+    fields: Collection[str],
+    valid: np.ndarray,
+    *,
+    part: Part = "pool",
+    drawn: Membership | None = None,
+) -> Callable[[slice, Collection[str]], Observations]:
+    """How some records of a part, and some of `fields`, are read at one checkpoint; valid: bool [K].
+
+    What does not belong to records of the part, and is not large, is read once: membership, the population's.
+    """
+    segments, ours = run.segments(family), columns(run.config, part)
+    drawn = run.membership(lists=False) if drawn is None else drawn
+    member, exclude = np.asarray(drawn.member)[:, ours], membership.exclusions(drawn)
+    key = keys.roots(run.config.seed).attack
+    beside: dict[str, Any] = {
+        field: segments.signal(STORED[field], checkpoint) for field in POPULATION if field in fields
     }
-    parts: dict[str, Any] = {
-        name: np.compress(rows, np.asarray(value), axis=axes.get(name, 1))
-        for name, value in seen._asdict().items()
-        if value is not None and name not in apart
-    }
-    return seen._replace(**parts)
+    told: dict[str, Any] = {"labels": run.labels("pool")[ours]} if "labels" in fields else {}
+    if {"features", "population_features"} & set(fields):
+        dataset = _records(run.config.data, run.config.canaries, run.fingerprint)
+        beside["population_features"] = features(dataset.population, dataset.vocabulary_size)
+
+    def read(records: slice, some: Collection[str]) -> Observations:
+        first, last = whole(records, member.shape[1])
+        stored = slice((ours.start or 0) + first, (ours.start or 0) + last)
+        found = {field: values for field, values in beside.items() if field in some}
+        found |= {field: values[first:last] for field, values in told.items() if field in some}
+        for field in set(some) & STORED.keys() - set(POPULATION):
+            found[field] = segments.signal(STORED[field], checkpoint, records=stored)
+        if "trajectory" in some:
+            found["trajectory"] = np.stack(
+                [
+                    segments.signal(STORED["log_prob"], earlier, records=stored)
+                    for earlier in range(checkpoint + 1)
+                ],
+                axis=1,
+            )
+        if "features" in some:
+            own = jax.tree.map(lambda leaf: np.asarray(leaf)[stored], dataset.pool)
+            found["features"] = features(own, dataset.vocabulary_size)
+        return Observations(member[:, first:last], valid=valid, exclude=exclude, key=key, **found)
+
+    return read
 
 
 def of_models(seen: Observations, models: np.ndarray) -> Observations:
@@ -128,21 +169,56 @@ def of_models(seen: Observations, models: np.ndarray) -> Observations:
     return seen._replace(**parts)
 
 
-def usable_models(run: RunDirectory, family: str, checkpoint: int) -> np.ndarray:
-    """The models of a family that are fit to be attacked: bool [K].
+class Fitness(NamedTuple):
+    """Of a family's models, bool [K]: fit to be attacked; with a finite loss on all records of the pool."""
+
+    usable: np.ndarray
+    finite: np.ndarray
+
+
+def fitness(run: RunDirectory, family: str, checkpoint: int, *, drawn: Membership | None = None) -> Fitness:
+    """Which models of a family are fit to be attacked. drawn: the run's membership, where it was read before.
 
     Canaries have no say in it: an audit must not choose its trials by what it tests.
     """
-    read, ours = run.segments(family).signal, columns(run.config, "pool")
-    own = (read(STORED[name], checkpoint)[:, ours] for name in ("log_prob", "scaled_logit"))
-    population = read(STORED["population_log_prob"], checkpoint)
-    member = np.asarray(run.membership().member)[:, ours]
-    return summary.usable_models(member, run.num_classes, *own, population)
+    signal, ours = run.segments(family).signal, columns(run.config, "pool")
+    member = np.asarray((drawn or run.membership(lists=False)).member)[:, ours]
+    count = np.sum(member, axis=1)
+    finite, others = np.ones(len(member), bool), np.ones(len(member), bool)
+    loss = np.zeros(len(member))
+    for part in blocks_of(member.shape[1], records_at_once(len(member))):
+        log_prob = signal(STORED["log_prob"], checkpoint, records=part)
+        here = np.asarray(np.isfinite(log_prob).all(axis=1))
+        finite &= here
+        others &= np.isfinite(signal(STORED["scaled_logit"], checkpoint, records=part)).all(axis=1)
+        known = np.where(here[:, None], np.asarray(log_prob, np.float64), 0.0)
+        loss -= np.sum(known * member[:, part], axis=1)
+    others &= np.isfinite(signal(STORED["population_log_prob"], checkpoint)).all(axis=1)
+    low = loss / np.maximum(count, 1) <= summary.DIVERGED_LOSS * np.log(run.num_classes)
+    return Fitness(finite & others & low, finite)
+
+
+def usable_models(run: RunDirectory, family: str, checkpoint: int) -> np.ndarray:
+    """The models of a family that are fit to be attacked: bool [K]."""
+    return fitness(run, family, checkpoint).usable
+
+
+def finite_until(run: RunDirectory, family: str, checkpoint: int, part: Part = "pool") -> np.ndarray:
+    """The models whose losses on a part's records are finite at all checkpoints up to this one: bool [K]."""
+    segments, ours = run.segments(family), columns(run.config, part)
+    size = run.config.data.pool_size + run.config.canaries.count
+    first, last = whole(ours, size)
+    finite = np.ones(run.config.membership.num_models, bool)
+    for earlier in range(checkpoint + 1):
+        for block in blocks_of(last - first, records_at_once(finite.size)):
+            stored = slice(first + block.start, first + block.stop)
+            finite &= np.isfinite(segments.signal(STORED["log_prob"], earlier, records=stored)).all(axis=1)
+    return finite
 
 
 def never_members(run: RunDirectory) -> np.ndarray:
     """The pool's own records that config.membership.without keeps from all models: bool [N]."""
-    member = np.asarray(run.membership().member)[:, columns(run.config, "pool")]
+    member = np.asarray(run.membership(lists=False).member)[:, columns(run.config, "pool")]
     asked = bool(run.config.membership.without)
     return ~np.any(member, axis=0) if asked else np.zeros(member.shape[1], bool)
 
@@ -158,7 +234,7 @@ def unreadable(run: RunDirectory, needs: Collection[str]) -> str:
     if not {"features", "population_features"} & set(needs):
         return ""
     try:
-        _features(run.config.data, run.config.canaries, run.fingerprint)
+        _records(run.config.data, run.config.canaries, run.fingerprint)
     except RunError as error:
         return str(error)
     return ""
@@ -170,12 +246,10 @@ def missing(field: str) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _features(
-    config: DataConfig, canaries: CanariesConfig, fingerprint: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """The records of the pool and of the population as vectors: [N, D], [Z, D].
+def _records(config: DataConfig, canaries: CanariesConfig, fingerprint: str) -> Dataset:
+    """The records of a run, which are not kept in it, but read again from where they came from.
 
-    They are not kept in a run, but read again from where they came from (`RunError` if that changed).
+    `RunError` where they are gone or have changed.
     """
     needed = f"Attacks on features need the records of config.data.source, {config.source!r}, again"
     try:
@@ -184,7 +258,4 @@ def _features(
         raise RunError(f"{needed}, and they cannot be read: {error}") from None
     if dataset.facts["fingerprint"] != fingerprint:
         raise RunError(f"{needed}, but they have changed since the training: leave these attacks out.")
-    pool, population = (
-        features(part, dataset.vocabulary_size) for part in (dataset.pool, dataset.population)
-    )
-    return pool, population
+    return dataset

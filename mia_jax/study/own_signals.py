@@ -20,11 +20,14 @@ from mia_jax import attacks as attack_library
 from mia_jax import config as configs
 from mia_jax.attacks import Observations
 from mia_jax.config import AttackName, Config, ConfigError
+from mia_jax.cross_fitting import cross_fit
 from mia_jax.identity import RunError
+from mia_jax.pooled import Pooled
 from mia_jax.progress import Reporter, Silent
 from mia_jax.report.inputs import ReportInputs
+from mia_jax.score_table import as_table
 from mia_jax.signals_file import SignalsFile, load
-from mia_jax.store import Store
+from mia_jax.store import Address, Store
 from mia_jax.study import assembly
 from mia_jax.study.attacking import scores_of
 from mia_jax.study.environment import environment
@@ -45,7 +48,7 @@ OURS = ("scores.npz", *run_directory.REPORTS, "signals.json")
 def attack_file(
     path: Path,
     config: Config,
-    workdir: Path,
+    workdir: Address,
     *,
     embedding_p: float = 2.0,
     overwrite: bool = False,
@@ -131,22 +134,26 @@ def _summarise(
         utility.append(summary.own_utility_row(setting, seen.correct, member, valid, confidence))
     run = cast(tuple[AttackName, ...], tuple(scores))
     config = dataclasses.replace(config, attacks=dataclasses.replace(config.attacks, names=run))
+    results, found = [], {}
+    for name, values in scores.items():
+        pooled = Pooled(values, member, twin)
+        chosen = cross_fit(pooled)
+        results.append(summary.pooled_row(setting, name, pooled, chosen, config.report))
+        found[FAMILY, name] = assembly.findings(pooled, chosen)
     facts = assembly.Facts(
         shown_config={key: configs.to_mapping(config)[key] for key in SHOWN},
         environment=environment(),
         data_facts={key: value for key, value in brought.facts.items() if key != "notes"},
         command=environment()["command"],
         utility=utility,
-        results=[
-            summary.attack_row(setting, name, values, member, twin, config.report)
-            for name, values in scores.items()
-        ],
+        results=results,
         diverged={FAMILY: [int(k) for k in np.flatnonzero(~valid)]},
         skipped={FAMILY: skipped},
         notes=[*brought.facts["notes"], *_doubts(utility, labels)],
     )
-    named = {(FAMILY, name): values for name, values in scores.items()}
-    return assembly.report_inputs(config, facts, named, member, twin, labels, {FAMILY: groups})
+    tables = {(FAMILY, name): as_table(values) for name, values in scores.items()}
+    slicing = {FAMILY: {name: assembly.group_of(values) for name, values in groups.items()}}
+    return assembly.report_inputs(config, facts, tables, found, member, twin, labels, slicing)
 
 
 def _valid(seen: Observations) -> np.ndarray:
@@ -231,9 +238,9 @@ def _record(brought: SignalsFile, config: Config, embedding_p: float) -> dict[st
     }
 
 
-def _old_record(workdir: Path) -> dict[str, Any] | None:
+def _old_record(workdir: Address) -> dict[str, Any] | None:
     """What signals.json says of earlier results; None where there is none, or it is somebody else's."""
-    found = Store(workdir).read_json("signals.json") if (workdir / "signals.json").exists() else None
+    found = Store(workdir).read_json("signals.json")
     return found if isinstance(found, dict) and found.get("format") == FORMAT else None
 
 
@@ -242,7 +249,7 @@ def _same(old: Any, record: Mapping[str, Any]) -> bool:
     return bool(old) and all(old.get(key) == record[key] for key in ("fingerprint", "settings"))
 
 
-def _earlier(workdir: Path, record: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _earlier(workdir: Address, record: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The scores that are there already, by attack; none of another file or other settings."""
     store = Store(workdir)
     if not _same(_old_record(workdir), record):
@@ -251,7 +258,7 @@ def _earlier(workdir: Path, record: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: values for name, values in found.items() if name not in ("member", "valid")}
 
 
-def _check_free(workdir: Path, record: Mapping[str, Any], *, overwrite: bool) -> None:
+def _check_free(workdir: Address, record: Mapping[str, Any], *, overwrite: bool) -> None:
     """Make sure that `workdir` is free, or holds earlier results of the same file and settings (`RunError`)."""
     old = _old_record(workdir)
     if old is None:
@@ -269,7 +276,7 @@ def _check_free(workdir: Path, record: Mapping[str, Any], *, overwrite: bool) ->
     raise RunError(f"{workdir} holds results {what}: name another --workdir, or --overwrite to delete them.")
 
 
-def _write_report(inputs: ReportInputs, workdir: Path) -> Path:
+def _write_report(inputs: ReportInputs, workdir: Address) -> Address:
     """Tables, figures and the page."""
     from mia_jax.report import write_report
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -13,12 +13,15 @@ from mia_jax import data, defences, keys, membership, models, probes, run_direct
 from mia_jax.config import Config, FamilyConfig
 from mia_jax.defences import Defended
 from mia_jax.parallel import model_mesh
+from mia_jax.processes import ALONE, Team, agreeing, check_agreed
 from mia_jax.progress import Reporter, Silent
 from mia_jax.run_directory import RunDirectory
+from mia_jax.store import Address, address, below
 from mia_jax.study import privacy, without
 from mia_jax.study.attacking import check_references
 from mia_jax.study.environment import environment
-from mia_jax.training import Plan, Probe, hyper_of, plan, train_shadow_models
+from mia_jax.study.together import ROOM, Share, Work, at_work, divided, facts, work_of
+from mia_jax.training import Plan, Probe, hyper_of, planned, train_shadow_models
 from mia_jax.training.shadow import recipe_of
 from mia_jax.types import Dataset, Membership
 
@@ -60,54 +63,129 @@ def prepare(config: Config, *, noise_multiplier: float | None = None) -> Prepare
 
 
 def train(
-    config: Config, workdir: Path, *, overwrite: bool = False, tell: Reporter | None = None
+    config: Config,
+    workdir: Address,
+    *,
+    overwrite: bool = False,
+    tell: Reporter | None = None,
+    team: Team = ALONE,
 ) -> RunDirectory:
     """Train every family of the config, or what is left of it, into `workdir`.
 
-    Raises `ConfigError` before any work for a config that cannot give an answer, `RunError` where
-    the directory holds something else, `StoreError` where it cannot be written.
+    team: the processes of this job, all of which call this alike; each trains chunks of its own, and all
+    have the finished run in the end. Raises `ConfigError` before any work for a config that cannot give an
+    answer, `RunError` where the directory holds something else, `StoreError` where it cannot be written,
+    `JobError` where other processes do something else or have died.
     """
     tell = tell or Silent()
-    question = privacy.question(config)
+    workdir = address(workdir)
+    with agreeing(team):
+        ready, work = _begin(config, workdir, overwrite, tell, team)
+    run = RunDirectory(workdir, work.record)
+    trained = any(_chunks_left(run, name, work) for name in ready.built)
+    with at_work(team, run, work.job, tell):
+        for name in ready.built:
+            share = work.share(name, team.number)
+            _tell_of_family(run, name, ready, tell)
+            if team.count > 1:
+                own, total = sum(b - a for a, b in share.chunks), config.membership.num_models
+                tell.say(f"{name}: {team.count} processes share {total} models, and this one has {own}")
+            _train_family(run, name, ready, share, work.session, tell)
+    if trained and run.store.exists("report.html"):
+        tell.say(
+            f"note: {below(workdir, 'report.html')} is of an earlier state until attack and report have run again."
+        )
+    return run.reopened()
+
+
+def _begin(
+    config: Config, workdir: Address, overwrite: bool, tell: Reporter, team: Team
+) -> tuple[Prepared, Work]:
+    """All that must be known before the first step; process 0 decides, and writes the beginning of the run."""
+    question, noise = privacy.question(config), None
+    if team.number:
+        # Process 0 is ready first: what it has downloaded or solved for, nobody else must.
+        noise = team.share("noise")
+        ready = prepare(config, noise_multiplier=noise)
+        team.gather("facts", facts(config, ready.dataset, ready.drawn))
+        return ready, Work(**team.share("work"))
     if overwrite:
         without.check_outside(config, workdir)
-    kept_noise = None if overwrite else run_directory.kept_noise(workdir, question)
-    ready = prepare(config, noise_multiplier=kept_noise)
-    dataset, drawn, defended = ready.dataset, ready.drawn, ready.defended
-    run = run_directory.create(workdir, config, dataset, drawn, overwrite=overwrite)
-    run.keep_noise(defended.strengths.get("noise_multiplier"), question)
+    else:
+        noise = run_directory.kept_noise(workdir, question)
+    ready = prepare(config, noise_multiplier=noise)
+    noise = team.share("noise", ready.defended.strengths.get("noise_multiplier"))
+    check_agreed(team.gather("facts", facts(config, ready.dataset, ready.drawn)))
+    run = run_directory.create(workdir, config, ready.dataset, ready.drawn, overwrite=overwrite)
+    run.store.delete_under(f"{ROOM}/")
+    run.keep_noise(noise, question)
     _note_other_versions(run, tell)
     run.keep_session(environment())
-    sizes = plan(config.training, config.membership.num_models, model_mesh())
-    trained = False
-    for sentence in privacy.sentences(config, defended):
+    one = models.one_record(ready.dataset)
+    plans = {}
+    for name, model in ready.built.items():
+        sizes, count = _plan_of(run, name, ready, tell, team), models.count_parameters(model, one)
+        plans[name] = run.keep_family(name, ready.families[name], sizes, count)
+    for sentence in privacy.sentences(config, ready.defended):
         tell.say(sentence)
     if config.tradeoff.grid:
         tell.say("note: config.tradeoff is for scripts/tradeoff.py; this is the study without its defences")
-    for name, model in ready.built.items():
-        count = models.count_parameters(model, models.one_record(dataset))
-        kept = run.keep_family(name, ready.families[name], sizes, count)
-        tell.say(f"{name}: {ready.families[name].kind}, {count:,} parameters")
-        if "step_logits" in config.recording.signals and model.steps is None:
-            tell.say(f"{name}: no step_logits are recorded, as its models do not read step by step")
-        trained |= _train_family(run, name, ready, kept, tell)
-    if trained and (workdir / "report.html").exists():
-        tell.say(
-            f"note: {workdir / 'report.html'} is of an earlier state until attack and report have run again."
-        )
-    return run
+    work = work_of(run, plans, team.count)
+    team.share("work", work._asdict())
+    return ready, work
 
 
-def _train_family(run: RunDirectory, name: str, ready: Prepared, sizes: Plan, tell: Reporter) -> bool:
-    """Train what is left of one family, and return whether anything was."""
+def _plan_of(run: RunDirectory, name: str, ready: Prepared, tell: Reporter, team: Team) -> Plan:
+    """How a family's models are cut up: as many side by side as it was begun with, else as fit; says why."""
+    config, mesh = run.config, model_mesh()
+    training, num_models = config.training, config.membership.num_models
+    begun = run.record.get("families", {}).get(name, {}).get("plan")
+    if begun is not None:
+        training = dataclasses.replace(training, models_together=begun["models_together"])
+    fitted = planned(
+        ready.built[name],
+        ready.dataset,
+        ready.drawn,
+        training,
+        logits=bool(configs.logit_epochs(config)),
+        probes=ready.probed[name],
+        hyper=hyper_of(training, num_models, ready.defended.strengths),
+        defence=ready.defended.defence,
+        mesh=mesh,
+    )
+    if fitted.why:
+        tell.say(f"{name}: {fitted.why}")
+    if team.count > 1 and not training.models_per_chunk:
+        return divided(fitted.plan, num_models, team.count, mesh.size)
+    return fitted.plan
+
+
+def _tell_of_family(run: RunDirectory, name: str, ready: Prepared, tell: Reporter) -> None:
+    """What there is to know of a family before it is trained."""
+    tell.say(f"{name}: {ready.families[name].kind}, {run.num_parameters(name):,} parameters")
+    if "step_logits" in run.config.recording.signals and ready.built[name].steps is None:
+        tell.say(f"{name}: no step_logits are recorded, as its models do not read step by step")
+
+
+def _chunks_left(run: RunDirectory, name: str, work: Work) -> bool:
+    """Whether anything of a family is still to do, by whomever."""
+    segments = run.segments(name)
+    return any(segments.segments_left(*chunk) for chunks in work.dealt[name] for chunk in chunks)
+
+
+def _train_family(
+    run: RunDirectory, name: str, ready: Prepared, share: Share, session: int, tell: Reporter
+) -> None:
+    """Train what is left of this process's share of one family."""
     config, epochs, segments = run.config, run.epochs, run.segments(name)
     model, defended = ready.built[name], ready.defended
     steps = recipe_of(model, ready.drawn, config.training, defended.defence).steps_per_epoch
-    chunks = segments.chunks(sizes.models_per_chunk)
-    resumed = {chunk: segments.resume(*chunk) for chunk in chunks}
-    done = sum((b - a) * epochs[state[0]] * steps for (a, b), state in resumed.items() if state)
-    finished = sum(b - a for (a, b), state in resumed.items() if state and state[0] == len(epochs) - 1)
-    tell.begin(name, config.membership.num_models, epochs[-1] * steps, done)
+    done = finished = 0
+    for start, stop in share.chunks:
+        last = len(epochs) - 1 - segments.segments_left(start, stop)
+        done += (stop - start) * (epochs[last] if last >= 0 else 0) * steps
+        finished += (stop - start) * (last == len(epochs) - 1)
+    tell.begin(name, sum(stop - start for start, stop in share.chunks), epochs[-1] * steps, done)
     to_do = train_shadow_models(
         model,
         ready.dataset,
@@ -119,22 +197,19 @@ def _train_family(run: RunDirectory, name: str, ready: Prepared, sizes: Plan, te
         probes=ready.probed[name],
         hyper=hyper_of(config.training, config.membership.num_models, defended.strengths),
         defence=defended.defence,
-        sizes=sizes,
-        chunks=chunks,
-        resume=lambda start, stop: resumed[start, stop],
+        sizes=share.plan,
+        chunks=share.chunks,
+        resume=segments.resume,
     )
-    session = len(run.sessions()) - 1
-    anything_left = finished < config.membership.num_models
     try:
         for segment in to_do:
-            segments.write(segment, models_per_chunk=sizes.models_per_chunk, session=session)
+            segments.write(segment, models_per_chunk=share.plan.models_per_chunk, session=session)
             before = epochs[segment.checkpoint - 1] if segment.checkpoint else 0
             count = segment.stop - segment.start
             finished += count if segment.checkpoint == len(epochs) - 1 else 0
             tell.advance(finished, count * (segment.epoch - before) * steps)
     finally:
         tell.end()
-    return anything_left
 
 
 def _note_other_versions(run: RunDirectory, tell: Reporter) -> None:

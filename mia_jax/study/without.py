@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mia_jax.config import Config, ConfigError
+from mia_jax.store import Address
 
 
 def to_text(rows: np.ndarray, fingerprint: str, facts: dict[str, Any]) -> str:
@@ -50,10 +51,14 @@ def rows_of(config: Config, fingerprint: str | None = None) -> np.ndarray | None
     return np.array(rows, np.int64)
 
 
-def check_outside(config: Config, directory: Path) -> None:
+def check_outside(config: Config, directory: Address) -> None:
     """Refuse a file inside a directory that is about to be cleared (`ConfigError`)."""
     place = config.membership.without
-    if place and Path(place).expanduser().resolve().is_relative_to(directory.resolve()):
+    if (
+        place
+        and isinstance(directory, Path)
+        and Path(place).expanduser().resolve().is_relative_to(directory.resolve())
+    ):
         raise _refusal(place, "it lies in the directory that --overwrite would clear; copy it elsewhere")
 
 

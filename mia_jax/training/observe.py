@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,37 +40,51 @@ def record_keys(root: Key, size: int) -> Key:
     return jax.vmap(lambda number: jax.random.fold_in(own, number))(jnp.arange(size))
 
 
-def observe(model: Model, params: Params, records: Records, *, logits: bool) -> tuple[Signals, Array | None]:
-    """What one model says of records: Signals [N], and logits [N, C] where asked for."""
+def observe(
+    model: Model, params: Params, records: Records, *, logits: bool, width: int = 0
+) -> tuple[Signals, Array | None]:
+    """What one model says of records: Signals [N], and logits [N, C] where asked for.
+
+    width: records side by side; 0: as `width_of` has it for N.
+    """
 
     def one_record(record: Records) -> tuple[Signals, Array | None]:
         out = model.apply(params, record.x)
         return signals.from_logits(out, record.y), out if logits else None
 
-    if records.y.shape[0] <= RECORDS_AT_ONCE:
-        return jax.vmap(one_record)(records)
-    return jax.lax.map(one_record, records, batch_size=RECORDS_AT_ONCE)
+    return in_groups(one_record, (records,), width or width_of(records.y.shape[0]))
 
 
-def probe(probes: Sequence[Probe], params: Params, records: Records, keys: Key | None) -> dict[str, Array]:
-    """What the probes measure of one model and records with their keys [N]: {name: [N, …]}."""
+def probe(
+    probes: Sequence[Probe], params: Params, records: Records, keys: Key | None, *, width: int = 0
+) -> dict[str, Array]:
+    """What the probes measure of one model and records with their keys [N]: {name: [N, …]}.
+
+    width: records side by side; 0: as `width_of` has it for N and each probe.
+    """
     said: dict[str, Array] = {}
     for one in probes:
-        said |= _in_blocks(one, params, records, keys)
+        own = width or width_of(records.y.shape[0], one.records_at_once)
+        said |= in_groups(functools.partial(one.measure, params), (records, keys), own)
     return said
 
 
-def _in_blocks(one: Probe, params: Params, records: Records, keys: Key | None) -> dict[str, Array]:
-    """One probe over all records, block by block, each block of the same size: [N, …]."""
-    size = records.y.shape[0]
-    blocks = -(-size // one.records_at_once)
-    width = -(-size // blocks)
-    # The last record fills up the last block: a block of another size would be compiled a second time.
-    rows = jnp.minimum(jnp.arange(blocks * width), size - 1).reshape(blocks, width)
+def width_of(size: int, at_once: int = RECORDS_AT_ONCE) -> int:
+    """The width of groups of equal size, at most `at_once` each, that `size` records are looked at in."""
+    return -(-size // -(-size // at_once))
 
-    def block(rows: Array) -> dict[str, Array]:
-        taken = jax.tree.map(lambda leaf: leaf[rows], (records, keys))
-        return jax.vmap(lambda record, key: one.measure(params, record, key))(*taken)
 
-    said = jax.lax.map(block, rows)
-    return jax.tree.map(lambda leaf: leaf.reshape(blocks * width, *leaf.shape[2:])[:size], said)
+def in_groups(function: Callable[..., Any], values: tuple[Any, ...], width: int) -> Any:
+    """`function` of every record, `width` of them side by side and one such group after another: [N, …]."""
+    size = jax.tree.leaves(values)[0].shape[0]
+    groups = -(-size // width)
+    if groups == 1:
+        return jax.vmap(function)(*values)
+    # The last record fills up the last group: one of another size would be compiled a second time.
+    rows = jnp.minimum(jnp.arange(groups * width), size - 1).reshape(groups, width)
+
+    def group(rows: Array) -> Any:
+        return jax.vmap(function)(*jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], values))
+
+    said = jax.lax.map(group, rows)
+    return jax.tree.map(lambda leaf: leaf.reshape(groups * width, *leaf.shape[2:])[:size], said)

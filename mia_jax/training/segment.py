@@ -146,7 +146,22 @@ def step(
     valid: Array,
 ) -> TrainState:
     """One optimizer step on the records at `positions` [B] of the model's list, of which `valid` [B] count."""
-    batch = defended_batch(recipe, state.params, one, pool, number, positions, valid)
+    rows = one.indices[positions]
+    records = jax.tree.map(lambda leaf: leaf[rows], pool)
+    return step_on(recipe, state, one, records, number, positions, valid)
+
+
+def step_on(
+    recipe: Recipe,
+    state: TrainState,
+    one: OneModel,
+    records: Records,
+    number: Array,
+    positions: Array,
+    valid: Array,
+) -> TrainState:
+    """As `step`, with the records at `positions` already taken from the pool: [B]."""
+    batch = defended_batch(recipe, state.params, one, records, number, positions, valid)
     if recipe.config.sam_radius:
         gradient = sharpness_aware(
             lambda params: gradient_of(recipe, params, one, batch, number), state.params, one.hyper.sam_radius
@@ -168,18 +183,17 @@ def defended_batch(
     recipe: Recipe,
     params: Params,
     one: OneModel,
-    pool: Records,
+    records: Records,
     number: Array,
     positions: Array,
     valid: Array,
 ) -> Batch:
-    """The records of a step as they are trained on: labels and inputs are the defence's."""
+    """The records [B] of a step as they are trained on: labels and inputs are the defence's."""
     defence, strengths = recipe.defence, one.hyper.strengths
-    rows = one.indices[positions]
-    x, y = jax.tree.map(lambda leaf: leaf[rows], (pool.x, pool.y))
+    x, y = records
     keys = jax.random.split(jax.random.fold_in(one.dropout_key, number), y.shape[0])
     if defence.label is not None:
-        own = jax.vmap(lambda row: _own(one.label_key, row))(rows)
+        own = jax.vmap(lambda row: _own(one.label_key, row))(one.indices[positions])
         y = jax.vmap(lambda key, y: defence.label(key, y, strengths))(own, y)
     if defence.inputs is not None:
         loss = loss_of(recipe, one)

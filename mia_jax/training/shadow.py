@@ -7,7 +7,7 @@ number of checkpoints, and whoever writes the segments down loses at most one to
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -18,31 +18,28 @@ from jax.sharding import Mesh
 
 from mia_jax.config import TrainingConfig
 from mia_jax.defences.base import PLAIN, Defence
-from mia_jax.keys import Roots, per_model
+from mia_jax.keys import Roots, per_model, roots
 from mia_jax.models.base import Model
-from mia_jax.parallel import MODELS, WHOLE, model_mesh, over_models, place
+from mia_jax.parallel import MODELS, model_mesh, place
+from mia_jax.training import memory
+from mia_jax.training.feeding import BLOCK_BYTES, Feed, InBlocks, Parts, resident, to_host
+from mia_jax.training.feeding_programs import block_programs_of
 from mia_jax.training.hyper import Hyper, hyper_of, without_values
-from mia_jax.training.observe import Probe, observe, probe, record_keys
-from mia_jax.training.segment import (
-    OneModel,
-    Recipe,
-    TrainState,
-    advance,
-    initialise,
-    last_seen,
-    released,
-)
-from mia_jax.types import Array, Dataset, Inputs, Key, Membership, Records, Signals
+from mia_jax.training.observe import Probe, record_keys
+from mia_jax.training.programs import Programs, programs_of
+from mia_jax.training.programs import compile_programs as compile_programs
+from mia_jax.training.segment import OneModel, Recipe, TrainState
+from mia_jax.types import Array, Dataset, Key, Membership, Signals
 
 CHUNK_ON_CPU = 16
 """Models of a unit on a CPU: enough to keep a few cores busy, few enough to lose little."""
 
-CHUNK_ELSEWHERE = 512
-"""Models of a unit on an accelerator, mapped side by side: enough to fill a large GPU."""
+TOGETHER_ELSEWHERE = 512
+"""The most models side by side on one accelerator. Half as many saturate an H100: more gain nothing, and a unit
+that is lost to an interruption costs more."""
 
-
-PROGRAMS = 32
-"""Compiled programs that are kept."""
+BLOCK_SHARE = 1 / 16
+"""Of a device's memory, the most that one block of records takes where they are fed in blocks."""
 
 
 class Plan(NamedTuple):
@@ -86,21 +83,89 @@ Resume = Callable[[int, int], tuple[int, Sequence[Array]] | None]
 """(start, stop) of a chunk -> its last finished checkpoint's number and the leaves of its state, or None."""
 
 
-def plan(training: TrainingConfig, num_models: int, mesh: Mesh) -> Plan:
+def plan(training: TrainingConfig, num_models: int, mesh: Mesh, *, most: int = TOGETHER_ELSEWHERE) -> Plan:
     """The sizes that suit the devices, where the config leaves them open.
 
-    On a CPU each core trains one model at a time, which stays in its cache; elsewhere a chunk is
-    mapped side by side, which fills the chip.
+    On a CPU each core trains one model at a time, which stays in its cache; elsewhere, or where the config
+    gives the memory, a chunk is mapped side by side, which fills the chip. most: models that may stand side by
+    side on one device; how many fit is for `planned` to find.
     """
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    one_by_one = _one_by_one(training, mesh)
     chunk = training.models_per_chunk
     if not chunk:
         # Chunks of even size, each a multiple of the devices: nothing is trained only to be thrown away.
-        most = max(CHUNK_ON_CPU if on_cpu else CHUNK_ELSEWHERE, mesh.size)
-        even = -(-num_models // -(-num_models // most))
+        at_once = max(CHUNK_ON_CPU, mesh.size) if one_by_one else most * mesh.size
+        even = -(-num_models // -(-num_models // at_once))
         chunk = min(-(-even // mesh.size) * mesh.size, num_models)
-    together = training.models_together or (1 if on_cpu else -(-chunk // mesh.size))
+    together = training.models_together or (1 if one_by_one else min(-(-chunk // mesh.size), most))
     return Plan(min(chunk, num_models), min(together, chunk))
+
+
+def _one_by_one(training: TrainingConfig, mesh: Mesh) -> bool:
+    """Whether a device maps one model after another."""
+    return mesh.devices.flat[0].platform == "cpu" and not training.memory_gib
+
+
+class Fitted(NamedTuple):
+    """A plan, and in words why it is this one; empty where nothing had to be found out."""
+
+    plan: Plan
+    why: str
+
+
+def planned(
+    model: Model,
+    dataset: Dataset,
+    membership: Membership,
+    training: TrainingConfig,
+    *,
+    logits: bool = False,
+    probes: Sequence[Probe] = (),
+    hyper: Hyper | None = None,
+    defence: Defence = PLAIN,
+    in_place: bool = False,
+    mesh: Mesh | None = None,
+) -> Fitted:
+    """The plan of `plan`, of as many models side by side as fit into the memory of a device.
+
+    The programs of that plan are compiled and say themselves what they take (`mia_jax.training.memory`). How
+    much there is, the config says (memory_gib) or the device; where neither does, or the config gives
+    models_together, nothing is compiled. logits: whether any checkpoint keeps them. Other arguments as in
+    `train_shadow_models`. Raises `ConfigError` where one model does not fit.
+    """
+    mesh = mesh or model_mesh()
+    num_models = membership.member.shape[0]
+    available = memory.device_memory(training, mesh)
+    first = plan(training, num_models, mesh)
+    parts = (dataset.pool, dataset.population, dataset.test)
+    stays = memory.stays_resident(training, parts, mesh)
+    fed = "" if stays else f"; {memory.records_size(parts) / memory.GIB:.3g} GiB of records are fed in blocks"
+    if training.models_together or available is None or _one_by_one(training, mesh):
+        return Fitted(first, fed.removeprefix("; "))
+    recipe = recipe_of(model, membership, training, defence)._replace(in_place=in_place)
+    one = _models(roots(0), membership, hyper or hyper_of(training, num_models), np.arange(1))
+    own_keys = jax.eval_shape(lambda: record_keys(jax.random.key(0), dataset.pool.size)) if probes else None
+
+    def size_of(most: int) -> memory.Need | None:
+        sizes = plan(training, num_models, mesh, most=most)
+        programs = programs_of(recipe, mesh, sizes.models_together, tuple(probes))
+        models = padded_size(sizes, num_models, mesh)
+        shapes = memory.shapes_of(programs, one, models, parts, own_keys, mesh)
+        if stays:
+            size = memory.resident_size(programs, shapes, logits=logits)
+        else:
+            feed = _in_blocks(recipe, sizes, training, parts, own_keys, tuple(probes), mesh)
+            size = memory.fed_size(feed, shapes, logits=logits)
+        return None if size is None else memory.Need(sizes.models_together, size)
+
+    found = memory.most_that_fit(size_of, available, first.models_together)
+    sizes = plan(training, num_models, mesh, most=found.models)
+    limit = "" if found.models < first.models_together else ", and more would gain nothing"
+    said = (
+        f"{sizes.models_together} models side by side on a device take {found.size / memory.GIB:.3g} of "
+        f"{available / memory.GIB:.3g} GiB{limit}"
+    )
+    return Fitted(sizes, said + fed)
 
 
 def recipe_of(
@@ -115,7 +180,11 @@ def recipe_of(
             f"sam_radius is {training.sam_radius} beside {' and '.join(defence.names)}: a private gradient is "
             "accounted for once a step, and SAM takes two; leave it at 0."
         )
-    return Recipe(model, without_values(training), size, sizes_vary=not full, defence=defence)
+    # How the work is cut up is in no program: one that is kept serves any.
+    config = dataclasses.replace(
+        without_values(training), models_per_chunk=0, models_together=0, memory_gib=0.0, feed="auto"
+    )
+    return Recipe(model, config, size, sizes_vary=not full, defence=defence)
 
 
 def _check_batches(defence: Defence, train_size: int, training: TrainingConfig) -> None:
@@ -134,90 +203,30 @@ def all_models(
     keys: Roots, membership: Membership, hyper: Hyper, numbers: Sequence[int] | Array | None = None
 ) -> OneModel:
     """What tells the models apart, with leading axis K. numbers: int [K], whose keys each has; None: its own."""
-    models = np.arange(membership.member.shape[0]) if numbers is None else np.asarray(numbers)
+    rows = np.arange(membership.member.shape[0])
+    return _models(keys, membership, hyper, rows, numbers)
+
+
+def _models(
+    keys: Roots,
+    membership: Membership,
+    hyper: Hyper,
+    rows: np.ndarray,
+    numbers: Sequence[int] | Array | None = None,
+) -> OneModel:
+    """What tells the models of these rows apart: nothing of the others is made."""
+    models = rows if numbers is None else np.asarray(numbers)[rows]
     return OneModel(
         per_model(keys.init, models),
         per_model(keys.order, models),
         per_model(keys.dropout, models),
-        jnp.asarray(membership.indices),
-        jnp.asarray(membership.mask),
-        hyper,
+        jnp.asarray(membership.indices[rows]),
+        jnp.asarray(membership.mask[rows]),
+        jax.tree.map(lambda leaf: leaf[rows], hyper),
         noise_key=per_model(keys.noise, models),
         label_key=per_model(keys.label, models),
         release_key=per_model(keys.release, models),
     )
-
-
-class Programs(NamedTuple):
-    """The compiled programs of one family, each over the models of a chunk."""
-
-    initialise: Callable[..., TrainState]
-    advance: Callable[..., TrainState]
-    observe: Callable[..., Any]
-    observe_logits: Callable[..., Any]
-
-
-def programs_of(recipe: Recipe, mesh: Mesh, models_together: int, probes: tuple[Probe, ...] = ()) -> Programs:
-    """The programs of `compile_programs`, those of an equal recipe again: a sweep compiles once."""
-    try:
-        hash((recipe, probes))
-    except TypeError:  # of a person's own model
-        return compile_programs(recipe, mesh, models_together, probes)
-    return _kept_programs(recipe, mesh, models_together, probes)
-
-
-def compile_programs(
-    recipe: Recipe, mesh: Mesh, models_together: int, probes: Sequence[Probe] = ()
-) -> Programs:
-    """Jit the per-model functions, mapped over a chunk and spread over the mesh's devices.
-
-    Compilation happens at the first call; its time does not depend on the number of models. Without
-    probes there is nothing of them in any program.
-    """
-
-    def mapped(function: Callable[..., Any], *per_model_args: Any) -> Any:
-        # A plain loop where one model is mapped at a time: batching by one costs on CPU.
-        batch_size = models_together if models_together > 1 else None
-        precision = recipe.config.matmul_precision
-        with jax.default_matmul_precision(None if precision == "default" else precision):
-            return jax.lax.map(lambda args: function(*args), per_model_args, batch_size=batch_size)
-
-    def init(ones: OneModel, x: Inputs) -> TrainState:
-        return mapped(lambda one: initialise(recipe, x, one), ones)
-
-    def move(states: TrainState, ones: OneModel, pool: Records, start: Array, stop: Array) -> TrainState:
-        return mapped(lambda state, one: advance(recipe, state, one, pool, start, stop), states, ones)
-
-    def look(
-        states: TrainState,
-        ones: OneModel,
-        parts: tuple[Records, ...],
-        epoch: Array,
-        keys: Key | None,
-        *,
-        logits: bool,
-    ) -> tuple[tuple[Signals, ...], Array, tuple[Array, ...], dict[str, Array]]:
-        wanted = [one for one in probes if logits or not one.with_logits]
-
-        def one_model(state: TrainState, one: OneModel) -> Any:
-            seen = last_seen(recipe, one, parts[0].y.shape[0], epoch, state.seen)
-            params = released(recipe, state.params, one, epoch)
-            said = tuple(observe(recipe.model, params, part, logits=logits) for part in parts)
-            kept = tuple(z for _, z in said[:2] if z is not None)
-            return tuple(s for s, _ in said), seen, kept, probe(wanted, params, parts[0], keys)
-
-        return mapped(one_model, states, ones)
-
-    look_specs = (MODELS, MODELS, WHOLE, WHOLE, WHOLE)
-    return Programs(
-        over_models(init, mesh, (MODELS, WHOLE)),
-        over_models(move, mesh, (MODELS, MODELS, WHOLE, WHOLE, WHOLE), donate=(0,)),
-        over_models(lambda *args: look(*args, logits=False), mesh, look_specs),
-        over_models(lambda *args: look(*args, logits=True), mesh, look_specs),
-    )
-
-
-_kept_programs = functools.lru_cache(maxsize=PROGRAMS)(compile_programs)
 
 
 def train_shadow_models(
@@ -257,76 +266,119 @@ def train_shadow_models(
             raise ValueError(f"dataset.{part} has no records: every part needs at least one.")
     mesh = mesh or model_mesh()
     num_models = membership.member.shape[0]
-    sizes = sizes or plan(training, num_models, mesh)
+    # On the host: what lies on a device must not grow with K.
+    own_hyper: Hyper = jax.tree.map(np.array, hyper or hyper_of(training, num_models))
+    sizes = (
+        sizes
+        or planned(
+            model,
+            dataset,
+            membership,
+            training,
+            logits=bool(logits_at),
+            probes=probes,
+            hyper=own_hyper,
+            defence=defence,
+            in_place=in_place,
+            mesh=mesh,
+        ).plan
+    )
     if chunks is None:
         starts = range(0, num_models, sizes.models_per_chunk)
         chunks = [(start, min(start + sizes.models_per_chunk, num_models)) for start in starts]
     recipe = recipe_of(model, membership, training, defence)._replace(in_place=in_place)
-    ones = all_models(keys, membership, hyper or hyper_of(training, num_models), numbers)
     programs = programs_of(recipe, mesh, sizes.models_together, tuple(probes))
-    parts = place(_as_jax((dataset.pool, dataset.population, dataset.test)), mesh, WHOLE)
-    own_keys = place(record_keys(keys.attack, dataset.pool.size), mesh, WHOLE) if probes else None
-    for models in chunks:
-        resumed = resume(*models)
+    parts = (dataset.pool, dataset.population, dataset.test)
+    one_record = jax.tree.map(lambda leaf: leaf[0], parts[0].x)
+    own_keys = record_keys(keys.attack, dataset.pool.size) if probes else None
+    if memory.stays_resident(training, parts, mesh):
+        feed = resident(programs, parts, own_keys, mesh)
+    else:
+        feed = _in_blocks(recipe, sizes, training, parts, own_keys, tuple(probes), mesh)
+    size = padded_size(sizes, num_models, mesh)
+    for start, stop in chunks:
+        resumed = resume(start, stop)
         if resumed is None or resumed[0] < len(epochs) - 1:
-            chunk = _padded_chunk(ones, *models, sizes, mesh)
-            yield from _train_chunk(
-                programs, parts, own_keys, chunk, models, epochs, logits_at, resumed, mesh
-            )
+            # The chunk's models on the devices, the last repeated until every device maps full groups.
+            rows = np.minimum(np.arange(start, start + size), stop - 1)
+            chunk = place(_models(keys, membership, own_hyper, rows, numbers), mesh, MODELS)
+            begun = _begun(programs, chunk, one_record, epochs, resumed, mesh)
+            yield from _train_chunk(feed, chunk, (start, stop), begun, epochs, logits_at)
+
+
+class _Begun(NamedTuple):
+    """Where a chunk goes on: the number of its last finished checkpoint, -1 for none, its epoch, the states."""
+
+    done: int
+    epoch: int
+    states: TrainState
+
+
+def _begun(
+    programs: Programs,
+    chunk: OneModel,
+    one_record: Any,
+    epochs: tuple[int, ...],
+    resumed: tuple[int, Sequence[Array]] | None,
+    mesh: Mesh,
+) -> _Begun:
+    """A chunk at its start, or where an earlier run left it."""
+    if resumed is None:
+        return _Begun(-1, 0, programs.initialise(chunk, one_record))
+    done, leaves = resumed
+    structure = jax.tree.structure(jax.eval_shape(programs.initialise, chunk, one_record))
+    states = structure.unflatten([_repeat_last(leaf, chunk.mask.shape[0]) for leaf in leaves])
+    return _Begun(done, epochs[done], place(states, mesh, MODELS))
 
 
 def _train_chunk(
-    programs: Programs,
-    parts: tuple[Records, ...],
-    own_keys: Key | None,
+    feed: Feed,
     chunk: OneModel,
     models: tuple[int, int],
+    begun: _Begun,
     epochs: tuple[int, ...],
     logits_at: tuple[int, ...],
-    resumed: tuple[int, Sequence[Array]] | None,
-    mesh: Mesh,
 ) -> Iterator[Segment]:
     """The segments of one chunk that are still to do."""
     count = models[1] - models[0]
-    padded = chunk.mask.shape[0]
-    one_record = jax.tree.map(lambda leaf: leaf[0], parts[0].x)
-    if resumed is None:
-        done, epoch = -1, 0
-        state = programs.initialise(chunk, one_record)
-    else:
-        done, epoch = resumed[0], epochs[resumed[0]]
-        structure = jax.tree.structure(jax.eval_shape(programs.initialise, chunk, one_record))
-        state = place(structure.unflatten([_repeat_last(leaf, padded) for leaf in resumed[1]]), mesh, MODELS)
+    done, epoch, states = begun
     for checkpoint in range(done + 1, len(epochs)):
-        state = programs.advance(state, chunk, parts[0], np.int32(epoch), np.int32(epochs[checkpoint]))
+        states = feed.advance(states, chunk, epoch, epochs[checkpoint])
         epoch = epochs[checkpoint]
-        look = programs.observe_logits if epoch in logits_at else programs.observe
-        said = look(state, chunk, parts, np.int32(epoch), own_keys)
-        said, kept = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], (said, state))
-        (pool, population, test), seen, logits, probed = said
-        named = dict(zip(("pool", "population"), logits, strict=False))
-        observed = Observed(pool, population, test, seen, named, probed)
-        yield Segment(*models, checkpoint, epoch, observed, kept)
+        said = feed.look(states, chunk, epoch, count, logits=epoch in logits_at)
+        pool, population, test = said.signals
+        named: dict[str, Array] = dict(zip(("pool", "population"), said.logits, strict=False))
+        observed = Observed(pool, population, test, said.seen, named, dict(said.probed))
+        yield Segment(*models, checkpoint, epoch, observed, to_host(states, count))
 
 
-def _padded_chunk(ones: OneModel, start: int, stop: int, sizes: Plan, mesh: Mesh) -> OneModel:
-    """The chunk's models on the devices, the last repeated until every device maps full groups.
+def padded_size(sizes: Plan, num_models: int, mesh: Mesh) -> int:
+    """Models of a chunk with what fills up the last groups, on all devices together.
 
     Groups of exactly `models_together` on every device are what makes results independent of the
     number of devices.
     """
     group = sizes.models_together * mesh.size
-    padded = -(-min(sizes.models_per_chunk, ones.mask.shape[0]) // group) * group
-    chunk = jax.tree.map(lambda leaf: _repeat_last(leaf[start:stop], padded), ones)
-    return place(chunk, mesh, MODELS)
+    return -(-min(sizes.models_per_chunk, num_models) // group) * group
+
+
+def _in_blocks(
+    recipe: Recipe,
+    sizes: Plan,
+    training: TrainingConfig,
+    parts: Parts,
+    keys: Key | None,
+    probes: tuple[Probe, ...],
+    mesh: Mesh,
+) -> InBlocks:
+    """The records fed in blocks, each a small share of a device's memory."""
+    programs = block_programs_of(recipe, mesh, sizes.models_together, parts[0].size, probes)
+    available = memory.device_memory(training, mesh)
+    block = BLOCK_BYTES if available is None else min(BLOCK_BYTES, int(BLOCK_SHARE * available))
+    return InBlocks(programs, parts, keys, probes, mesh, block)
 
 
 def _repeat_last(leaf: Array, size: int) -> Array:
     """The array with its last row repeated until its leading axis has `size` rows."""
     rows = np.minimum(np.arange(size), leaf.shape[0] - 1)
     return leaf[rows]
-
-
-def _as_jax(parts: tuple[Records, ...]) -> tuple[Records, ...]:
-    """The same records as arrays that JAX can hold."""
-    return jax.tree.map(jnp.asarray, parts)

@@ -359,11 +359,13 @@ def test_what_only_an_early_step_tells_is_found_by_the_reader_of_steps(auc_of):
 def test_steps_enter_as_posteriors_with_the_label_at_each(monkeypatch):
     seen = {}
 
-    def instead(classifier, plan, say, key):
-        seen["x"] = say(np.array([[1], [2]]), np.array([[0, 3], [3, 1]]))
-        return np.zeros(plan.member.shape)
+    def instead(lesson, blocks):
+        seen["x"] = lesson.read(blocks.first("step_logits", "labels"))(
+            np.array([[1], [2]]), np.array([[0, 3], [3, 1]])
+        )
 
-    monkeypatch.setattr(MODULE, "cross_fit", instead)
+    monkeypatch.setattr(MODULE, "learn", instead)
+    monkeypatch.setattr(MODULE, "judge", lambda lesson, observed, learned: np.zeros(observed.member.shape))
     rng = np.random.default_rng(15)
     logits, labels = rng.normal(size=(4, 5, 3, 2)), np.array([0, 1, 1, 0, 1])
     step_classifier(logits, labels, halves(rng, 4, 5), key=KEY)
@@ -378,11 +380,13 @@ def test_steps_enter_as_posteriors_with_the_label_at_each(monkeypatch):
 def test_the_choices_take_the_configs_constants(monkeypatch):
     seen = []
 
-    def instead(classifier, plan, say, key):
-        seen.append((classifier.rows, classifier.epochs, classifier.learning_rate, plan.fold.max() + 1))
-        return np.zeros(plan.member.shape)
+    def instead(lesson, observed, learned):
+        classifier = lesson.classifier
+        seen.append((classifier.rows, classifier.epochs, classifier.learning_rate, lesson.folds))
+        return np.zeros(observed.member.shape)
 
-    monkeypatch.setattr(MODULE, "cross_fit", instead)
+    monkeypatch.setattr(MODULE, "learn", lambda lesson, blocks: None)
+    monkeypatch.setattr(MODULE, "judge", instead)
     rng = np.random.default_rng(16)
     member = halves(rng)
     logits = logits_of(rng, member, 1.0)

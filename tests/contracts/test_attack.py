@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from mia_jax import signals
-from mia_jax.attacks import Observations, catalogue
+from mia_jax.attacks import Observations, catalogue, cut, gathering, leaving_out, of_records
+from mia_jax.attacks.base import APART, RECORDS
 from mia_jax.config import AttackName, AttacksConfig
 from mia_jax.metrics import auc
 
@@ -13,6 +14,7 @@ from mia_jax.metrics import auc
 ATTACKS = catalogue(AttacksConfig(classifier_rows=512, classifier_epochs=6, lira_fewest=4, folds=3))
 K, N, Z, C, L, Q, T, D = 20, 48, 60, 2, 3, 2, 3, 4
 LEARNED = {"shadow_classifier", "shadow_classifier_by_class", "shadow_classifier_steps", "loss_trajectory"}
+NETWORKS = {*LEARNED, "quantile_regression"}
 FAINT = {"correctness", "correctness_by_class", "quantile_regression"}
 """They see one bit of the signal, or have too few records to learn from."""
 
@@ -65,6 +67,24 @@ def world(shift, seed=0):
 def auc_of(scores, member):
     known = ~np.isnan(scores)
     return auc(scores[known], member[known])
+
+
+def in_blocks(attack, seen, width, never=None):
+    """The scores of one block after another, and NaN for records that are `never` members."""
+    never = np.zeros(np.shape(seen.member)[1], bool) if never is None else never
+    blocks = leaving_out(cut(seen, width), never)
+    fitted, scores = attack.fit(blocks), np.full(np.shape(seen.member), np.nan)
+    for part in blocks.parts:
+        found = attack.judge(blocks.read(part, None), fitted)
+        assert found.dtype == np.float64
+        scores[:, np.arange(scores.shape[1])[part][~never[part]]] = found
+    return scores
+
+
+def assert_same_but_for_rounding(attack, got, wanted):
+    """Networks judge in float32, everything else is float64."""
+    tolerance = {"rtol": 1e-3, "atol": 1e-4} if attack.name in NETWORKS else {"rtol": 1e-9, "atol": 1e-12}
+    np.testing.assert_allclose(got, wanted, **tolerance)
 
 
 def changed(seen, model, change):
@@ -138,6 +158,67 @@ def test_an_attack_reads_what_it_says_it_needs_and_nothing_else(attack):
     kept = {"member", "valid", "exclude", "key", *attack.needs}
     fewer = seen._replace(**{name: None for name in seen._fields if name not in kept})
     np.testing.assert_array_equal(attack.score(seen), attack.score(fewer))
+
+
+def with_slow_networks(cases, quick):
+    """Cases (name of an attack, …): networks compile anew for every length, and are slow but for those in `quick`."""
+    return [
+        pytest.param(*case, marks=[pytest.mark.slow] if case[0] in NETWORKS and case not in quick else [])
+        for case in cases
+    ]
+
+
+WIDTHS = with_slow_networks(
+    [(name, width) for name in sorted(ATTACKS) for width in (1, 13)], [(name, 13) for name in NETWORKS]
+)
+NAMES = with_slow_networks([(name,) for name in sorted(ATTACKS)], [("shadow_classifier_by_class",)])
+
+
+@pytest.mark.parametrize(("name", "width"), WIDTHS)
+def test_blocks_of_records_change_nothing_but_rounding(name, width):
+    attack, seen = ATTACKS[name], world(1.0)
+    twin = np.arange(K) ^ 1
+    seen = seen._replace(valid=np.arange(K) != 7, exclude=twin[:, None] == np.arange(K)[None, :])
+    assert_same_but_for_rounding(attack, in_blocks(attack, seen, width), attack.score(seen))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_records_that_are_left_out_leave_the_others_as_they_would_be_alone(name):
+    attack, seen, never = ATTACKS[name], world(1.0), np.isin(np.arange(N), [0, 3, *range(13, 26), 47])
+    scores = in_blocks(attack, seen, 13, never)
+    assert np.isnan(scores[:, never]).all()
+    assert_same_but_for_rounding(attack, scores[:, ~never], attack.score(of_records(seen, ~never)))
+
+
+def test_a_fit_to_a_part_of_the_records_does_not_depend_on_the_blocks(attack, monkeypatch):
+    monkeypatch.setattr(gathering, "ENTRIES_FITTED", K * 20)
+    seen = world(1.0)
+    assert_same_but_for_rounding(attack, in_blocks(attack, seen, 13), attack.score(seen))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_fitted_does_not_grow_with_the_records(name, monkeypatch):
+    monkeypatch.setattr(gathering, "ENTRIES_FITTED", K * 20)
+    attack, seen = ATTACKS[name], world(1.0)
+    twice = Observations(**{name: twofold(name, value) for name, value in seen._asdict().items()})
+    sizes = [size_of(attack.fit(cut(one, 16))) for one in (seen, twice)]
+    assert sizes[1] <= max(1.5 * sizes[0], sizes[0] + 8 * K)
+
+
+def twofold(name, value):
+    """An array of the pool with all records once more."""
+    if value is None or name in APART:
+        return value
+    return np.concatenate([value, value], axis=RECORDS.get(name, 1))
+
+
+def size_of(fitted):
+    """The bytes of all arrays in what was fitted."""
+    if isinstance(fitted, dict):
+        return sum(map(size_of, fitted.values()))
+    if isinstance(fitted, (tuple, list)):
+        return sum(map(size_of, fitted))
+    return getattr(fitted, "nbytes", 0)
 
 
 def test_words_for_readers_are_there(attack):

@@ -204,6 +204,7 @@ def test_last_seen_is_the_last_step_that_drew_a_record():
     np.testing.assert_array_equal(segment.observed.last_seen, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", ["shuffle", "poisson"])
 def test_the_number_of_devices_changes_no_bit(sampling, assert_same_bits):
     # In one pass, as our own models are clipped. The linear model above, clipped by its own gradients, differs

@@ -6,6 +6,7 @@ import pytest
 from mia_jax import dynamics
 from mia_jax.attacks import lira
 from mia_jax.attacks.base import folds
+from mia_jax.dynamics import calls as calls_module
 
 PAIRS = np.arange(8) ^ 1
 
@@ -123,3 +124,32 @@ def test_bad_input_is_named(change, message):
         dynamics.calls_at_fpr(**given)
     with pytest.raises(ValueError, match="scores have shape"):
         dynamics.calls_at_zero(np.zeros(3))
+
+
+@pytest.mark.parametrize("most", [1, 30, 2**21])
+@pytest.mark.parametrize("fpr", [0.0, 0.003, 0.1, 0.5, 0.97, 1.0])
+def test_thresholds_from_blocks_are_the_scores_at_their_place(monkeypatch, most, fpr):
+    """However few scores may be kept: ties, zeros of both signs and infinities among them."""
+    monkeypatch.setattr(calls_module, "MOST_KEPT", most)
+    rng = np.random.default_rng(3)
+    for scale in (1.0, 1e-300, 1e6):
+        scores = np.round(rng.normal(size=(8, 60)), 1) * scale
+        scores[:, :4] = [np.inf, -np.inf, -0.0, 0.0]
+        scores[2, 7] = np.nan
+        member = rng.random(scores.shape) < 0.5
+
+        def blocks(scores=scores, member=member):
+            return ((scores[:, part], member[:, part]) for part in (slice(0, 7), slice(7, 59), slice(59, 60)))
+
+        found = dynamics.thresholds(blocks, 8, fpr).calls(scores)
+        for own in range(4):
+            judges = np.sort([s for k in range(8) if k % 4 != own for s in scores[k, ~member[k]] if s == s])
+            allowed = int(np.floor(fpr * judges.size + 1e-9))
+            for k in (own, own + 4):
+                above = (
+                    scores[k] > judges[judges.size - 1 - allowed]
+                    if 0 < allowed < judges.size
+                    else allowed > 0
+                )
+                np.testing.assert_array_equal(found[0][k], ~np.isnan(scores[k]) & above)
+                np.testing.assert_array_equal(found[1][k], ~np.isnan(scores[k]))

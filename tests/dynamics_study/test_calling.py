@@ -71,6 +71,13 @@ def stored(run, checkpoint, name="scaled_logit"):
     return run.segments("mlp").signal(f"pool/{name}", checkpoint).astype(np.float64)
 
 
+def whole(*given, **named):
+    """The calls of one checkpoint and where they are known: bool [K, N] each."""
+    found = list(calling.calls_at(*given, **named))
+    assert [part.records.start for part in found] == [0, *(part.records.stop for part in found[:-1])]
+    return tuple(np.concatenate([part[field] for part in found], axis=1) for field in (1, 2))
+
+
 def by_loop(calls, known, member):
     """FPR and TPR by counting models one by one: [N] each."""
     fpr, tpr = np.full((2, member.shape[1]), np.nan)
@@ -86,8 +93,7 @@ def by_loop(calls, known, member):
 
 
 def test_the_plane_is_a_count_over_models(run, followed, judge):
-    called, known = calling.calls(followed, judge)
-    fpr, tpr = dynamics.plane(called, followed.member, known)
+    fpr, tpr = np.stack([calling.rates_at(followed, judge, t)[0] for t in CHECKPOINTS], axis=1)
     member = np.asarray(run.membership().member)
     assert fpr.shape == (4, 48)
     for checkpoint in CHECKPOINTS:
@@ -104,7 +110,7 @@ def test_a_threshold_is_set_by_the_non_members_of_other_models(run, followed, na
     fpr = 0.1
     judge = calling.judge(run, "mlp", name, fpr)
     for checkpoint in (0, 3):
-        called, known = calling.calls_at(followed, judge, checkpoint)
+        called, known = whole(followed, judge, checkpoint)
         scores = stored(run, checkpoint, "log_prob")
         if name != "loss":
             scores = naive_lira(stored(run, checkpoint), followed.member)
@@ -123,27 +129,32 @@ def test_a_threshold_is_set_by_the_non_members_of_other_models(run, followed, na
 
 def test_a_permuted_membership_takes_the_place_of_the_true_one(run, followed, judge):
     moved = followed.member[np.random.default_rng(0).permutation(24)]
-    called, known = calling.calls(followed, judge, member=moved)
-    for checkpoint, (now, there) in enumerate(zip(called, known, strict=True)):
+    for checkpoint in CHECKPOINTS:
+        now, there = whole(followed, judge, checkpoint, member=moved)
         scores = naive_lira(stored(run, checkpoint), moved)
         np.testing.assert_array_equal(now & there, scores >= 0)
 
 
 def tampered(monkeypatch, rows):
     """Makes the signals of some models, bool [K], something else entirely."""
-    honest = observing.observations
+    honest = observing.reader
 
-    def observations(run, family, checkpoint, fields=(), part="pool", valid=None):
-        seen = honest(run, family, checkpoint, fields, part, valid)
-        noise = np.random.default_rng(checkpoint).normal(3.0, 5.0, np.shape(seen.member))
-        changed = {}
-        for field in ("scaled_logit", "log_prob"):
-            if getattr(seen, field) is not None:
-                values = np.asarray(getattr(seen, field), np.float64)
-                changed[field] = np.where(rows[:, None], noise, values)
-        return seen._replace(**changed)
+    def reader(run, family, checkpoint, *given, **named):
+        read = honest(run, family, checkpoint, *given, **named)
 
-    monkeypatch.setattr(observing, "observations", observations)
+        def changed(records, fields):
+            seen = read(records, fields)
+            noise = np.random.default_rng(checkpoint).normal(3.0, 5.0, np.shape(seen.member))
+            found = {}
+            for field in ("scaled_logit", "log_prob"):
+                if getattr(seen, field) is not None:
+                    values = np.asarray(getattr(seen, field), np.float64)
+                    found[field] = np.where(rows[:, None], noise, values)
+            return seen._replace(**found)
+
+        return changed
+
+    monkeypatch.setattr(observing, "reader", reader)
 
 
 @pytest.mark.parametrize(
@@ -152,11 +163,11 @@ def tampered(monkeypatch, rows):
 def test_calls_of_one_half_do_not_depend_on_the_other(run, followed, monkeypatch, name, fpr):
     judge = calling.judge(run, "mlp", name, fpr)
     half = dynamics.model_halves(24, 1, np.random.default_rng(1))[0]
-    before = [calling.calls_at(followed, judge, t, half=half) for t in CHECKPOINTS]
-    together = [calling.calls_at(followed, judge, t) for t in CHECKPOINTS]
+    before = [whole(followed, judge, t, half=half) for t in CHECKPOINTS]
+    together = [whole(followed, judge, t) for t in CHECKPOINTS]
     tampered(monkeypatch, ~half)
-    after = [calling.calls_at(followed, judge, t, half=half) for t in CHECKPOINTS]
-    mixed = [calling.calls_at(followed, judge, t) for t in CHECKPOINTS]
+    after = [whole(followed, judge, t, half=half) for t in CHECKPOINTS]
+    mixed = [whole(followed, judge, t) for t in CHECKPOINTS]
     for (called, known), (now, there) in zip(before, after, strict=True):
         np.testing.assert_array_equal(now[half], called[half])
         np.testing.assert_array_equal(there[half], known[half])
@@ -170,14 +181,17 @@ def test_calls_of_one_half_do_not_depend_on_the_other(run, followed, monkeypatch
 def test_twins_are_no_references_in_either_half(run, followed, judge, monkeypatch):
     twin = np.arange(24) ^ 1
     tied = twin[:, None] == np.arange(24)[None, :]
-    honest = observing.observations
-    monkeypatch.setattr(
-        observing, "observations", lambda *given, **named: honest(*given, **named)._replace(exclude=tied)
-    )
+    honest = observing.reader
+
+    def reader(*given, **named):
+        read = honest(*given, **named)
+        return lambda *asked: read(*asked)._replace(exclude=tied)
+
+    monkeypatch.setattr(observing, "reader", reader)
     half = dynamics.model_halves(24, 1, np.random.default_rng(1), twin)[0]
     apart = half[:, None] != half[None, :]
     for given, left_out in ((None, tied), (half, tied | apart)):
-        called, known = calling.calls_at(followed, judge, 3, half=given)
+        called, known = whole(followed, judge, 3, half=given)
         scores = naive_lira(stored(run, 3), followed.member, ~left_out)
         np.testing.assert_array_equal(known, ~np.isnan(scores))
         np.testing.assert_array_equal(called & known, scores >= 0)
@@ -186,8 +200,8 @@ def test_twins_are_no_references_in_either_half(run, followed, judge, monkeypatc
 def test_models_that_diverge_anywhere_are_left_out_everywhere(run, judge, monkeypatch):
     lost, honest = [3, 7], Segments.signal
 
-    def signal(self, name, checkpoint):
-        values = honest(self, name, checkpoint)
+    def signal(self, name, checkpoint, **some):
+        values = honest(self, name, checkpoint, **some)
         if name.startswith("pool/") and checkpoint == 2:
             values[lost] = np.nan
         return values
@@ -198,7 +212,7 @@ def test_models_that_diverge_anywhere_are_left_out_everywhere(run, judge, monkey
     assert np.flatnonzero(~followed.valid).tolist() == lost
     for one in (judge, calling.judge(run, "mlp", "loss", 0.1)):
         for checkpoint in CHECKPOINTS:
-            called, known = calling.calls_at(followed, one, checkpoint)
+            called, known = whole(followed, one, checkpoint)
             assert not known[lost].any()
             if one is judge:
                 scores = naive_lira(stored(run, checkpoint)[kept], followed.member[kept])
@@ -239,5 +253,5 @@ def test_an_unfinished_training_is_refused(run):
 def test_attacks_fitted_on_folds_of_models_call_in_halves_too(run, followed):
     fitted = calling.judge(run, "mlp", "confidence_by_class", 0.1)
     half = np.arange(24) % 2 == 0
-    _, known = calling.calls_at(followed, fitted, 3, half=half)
+    _, known = whole(followed, fitted, 3, half=half)
     assert known.all()

@@ -23,8 +23,9 @@ def arm_of(make_arm):
         known[:, list(unknown)] = False
         fpr, tpr = dynamics.plane(np.stack([first, last], axis=1), member, np.stack([known, known], axis=1))
         twin = np.full(models, -1) if twin is None else twin
+        tables = [dynamics.as_bits("made", one, member.shape) for one in (first, last, known, known, member)]
         arm = make_arm({**LEVELS, **levels}, pool=pool, records=80, checkpoints=2)
-        return arm._replace(fpr=fpr, tpr=tpr, ends=Ends(first, last, known, known, member, twin))
+        return arm._replace(fpr=fpr, tpr=tpr, ends=Ends(*tables, twin))
 
     return made
 

@@ -5,6 +5,7 @@ import types
 import numpy as np
 import pytest
 
+from mia_jax.dynamics import Bits, as_bits
 from mia_jax.dynamics_study import keeping
 from mia_jax.dynamics_study.rows import Ends, Interval
 from mia_jax.store import Store
@@ -29,7 +30,7 @@ def arm(make_arm):
             {"attack": "lira", "fpr": 0.01, "high": 0.1, "displacement": Interval(0.5, 0.25, 0.75)},
         ],
         foretold={"epoch": 12, "share": 0.1, "precision": np.nan, "recall": 0.1 + 0.2},
-        ends=Ends(*calls, np.arange(24) ^ 1),
+        ends=Ends(*(as_bits("calls", one, one.shape) for one in calls), np.arange(24) ^ 1),
     )
 
 
@@ -38,6 +39,9 @@ def assert_same(found, wanted):
     if isinstance(wanted, np.ndarray):
         assert found.dtype == wanted.dtype
         np.testing.assert_array_equal(found, wanted)
+    elif isinstance(wanted, Bits):
+        assert found.shape == wanted.shape
+        assert_same(found.packed, wanted.packed)
     elif isinstance(wanted, dict):
         assert list(found) == list(wanted)
         for name in wanted:

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import json
-import weakref
+import tracemalloc
 from fractions import Fraction
 
 import jax
@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mia_jax import data, dynamics, models, study
+from benchmarks.big_pool import FAMILY, Size, make
+from mia_jax import blocks, data, dynamics, models, score_table, store, study
 from mia_jax.attacks import lira
 from mia_jax.config import (
     Config,
@@ -22,8 +23,9 @@ from mia_jax.config import (
     RecordingConfig,
     TrainingConfig,
 )
+from mia_jax.dynamics import calls
 from mia_jax.dynamics_study import calling, halves, measuring
-from mia_jax.dynamics_study.rows import CURVES, NUMBERS
+from mia_jax.dynamics_study.rows import CURVES, NUMBERS, Interval
 from mia_jax.identity import RunError
 from mia_jax.segments import Segments
 
@@ -143,7 +145,9 @@ def test_an_arm_is_the_plane_of_its_run(both):
     np.testing.assert_array_equal(arm.labels, run.labels("pool"))
     np.testing.assert_array_equal(arm.ends.first, calls[:, 0])
     np.testing.assert_array_equal(arm.ends.last, calls[:, -1])
-    np.testing.assert_array_equal(arm.ends.known_first & arm.ends.known_last, known[:, 0])
+    np.testing.assert_array_equal(
+        np.asarray(arm.ends.known_first) & np.asarray(arm.ends.known_last), known[:, 0]
+    )
     np.testing.assert_array_equal(arm.ends.member, member)
 
 
@@ -404,34 +408,66 @@ def test_other_decisions_stand_beside_it(both):
             assert row["displacement"].value == pytest.approx(np.linalg.norm(moved))
 
 
-def test_no_more_than_a_few_checkpoints_are_held_at_once(tmp_path, monkeypatch):
-    """Calls or signals of all checkpoints together would be [K, T, N]: of every array it is seen when it goes."""
-    config = config_of("mlp", recording=RecordingConfig(epochs=tuple(range(14, 31)), logits="none"))
-    run = study.train(config, tmp_path)
-    held, most = [], []
-    calls_at, signal = calling.calls_at, Segments.signal
+def test_blocks_of_records_give_what_all_at_once_do(both, monkeypatch):
+    """With a threshold and without, halves apart, permuted memberships: eight records a block."""
+    run, arm = both
+    monkeypatch.setattr(blocks, "ENTRIES", 24 * 8)
+    monkeypatch.setattr(score_table, "AT_ONCE", 48 * 5)
+    monkeypatch.setattr(calls, "MOST_KEPT", 20)
+    cut = measured(run)
+    assert_close(cut._asdict(), arm._asdict())
 
-    def counted(made):
-        held.extend(weakref.ref(values) for values in made)
-        held[:] = [one for one in held if one() is not None]
-        most.append(len(held))
 
-    def called(*given, **named):
-        made = calls_at(*given, **named)
-        counted(made)
-        return made
+def assert_close(found, wanted):
+    """Equal up to rounding, NaN included."""
+    if isinstance(wanted, dynamics.Bits):
+        np.testing.assert_array_equal(found, wanted)
+    elif isinstance(wanted, dict):
+        assert list(found) == list(wanted)
+        for name, value in wanted.items():
+            assert_close(found[name], value)
+    elif isinstance(wanted, list | tuple) and not isinstance(wanted, Interval):
+        for one, other in zip(found, wanted, strict=True):
+            assert_close(one, other)
+    elif isinstance(wanted, np.ndarray | Interval | float):
+        np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
+    else:
+        assert found == wanted
 
-    def read(self, name, checkpoint):
-        values = signal(self, name, checkpoint)
-        counted([values] if name.startswith("pool/") else [])
-        return values
 
-    monkeypatch.setattr(calling, "calls_at", called)
-    monkeypatch.setattr(Segments, "signal", read)
-    measured(run, draws=5)
-    assert len(most) > 17 * 10
-    # The ends' four, those of this checkpoint and the one before, signals that are read: not one a checkpoint.
-    assert max(most) < 17
+def peak_of(path, size, judge_fpr):
+    """The largest memory beside what was there before, while a made-up run of so many records is measured."""
+    run = make(path, Size(32, size, 3, 50), ["loss"])
+    settings = dataclasses.replace(
+        run.config.dynamics,
+        attack="lira_online_global",
+        also_attacks=("loss",),
+        also_fpr=(judge_fpr,),
+        splits=1,
+        permutations=1,
+    )
+    tracemalloc.start()
+    followed = calling.follow(run, FAMILY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measuring, "DRAWS", 3)
+        measuring.arm_of(followed, {"family": FAMILY}, settings, "the pool", None, None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_four_times_the_records_take_a_few_numbers_of_each(tmp_path, monkeypatch):
+    """What grows is two memberships, a byte of each record and model, packed tables, and numbers of each record at
+    each checkpoint: less than what two whole tables of scores would take.
+    """
+    monkeypatch.setattr(blocks, "ENTRIES", 32 * 512)
+    monkeypatch.setattr(score_table, "AT_ONCE", 32 * 512)
+    monkeypatch.setattr(calls, "MOST_KEPT", 512)
+    monkeypatch.setattr(store, "ENTRIES_OF_A_PIECE", 32 * 256)
+    sizes = (2_000, 8_000)
+    peak_of(tmp_path / "first", 2_000, 0.1)  # what is made once for all
+    few, many = (peak_of(tmp_path / str(size), size, 0.1) for size in sizes)
+    assert many - few < 32 * 10 * (sizes[1] - sizes[0])
 
 
 def top_shares(early, last, share):
@@ -519,7 +555,7 @@ def test_records_that_no_model_may_hold_are_nowhere_and_all_else_is_known(finish
     membership = MembershipConfig(num_models=24, train_size=21, without=str(file))
     arm = measured(study.train(config_of("mlp", membership=membership), tmp_path / "run"))
     kept = np.setdiff1d(np.arange(48), left_out)
-    assert not arm.ends.member[:, left_out].any()
+    assert not np.asarray(arm.ends.member)[:, left_out].any()
     for values in (arm.fpr, arm.tpr, arm.fpr_error, arm.tpr_error):
         assert np.isnan(values[:, left_out]).all()
         assert np.isfinite(values[:, kept]).all()
@@ -539,8 +575,8 @@ def test_models_that_all_diverged_are_refused_in_a_sentence(finished, monkeypatc
     run, _ = finished("mlp")
     honest = Segments.signal
 
-    def signal(self, name, checkpoint):
-        values = honest(self, name, checkpoint)
+    def signal(self, name, checkpoint, **some):
+        values = honest(self, name, checkpoint, **some)
         if name == "pool/log_prob" and checkpoint == 3:
             values[2:] = np.nan
         return values

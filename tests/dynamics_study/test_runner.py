@@ -207,8 +207,8 @@ def test_diverged_arms_are_left_out_by_name(alone, plain, tmp_path, monkeypatch)
     path, said, honest = copy_of(path, tmp_path), Words(), Segments.signal
     (path / "dynamics" / "mlp.npz").unlink()
 
-    def signal(self, name, checkpoint):
-        values = honest(self, name, checkpoint)
+    def signal(self, name, checkpoint, **some):
+        values = honest(self, name, checkpoint, **some)
         return np.full_like(values, np.nan) if name == "pool/log_prob" and checkpoint == 2 else values
 
     monkeypatch.setattr(Segments, "signal", signal)

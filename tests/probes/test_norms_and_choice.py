@@ -125,6 +125,7 @@ def test_embedding_norm_of_nothing_is_zero_and_needs_an_embedding():
         embedding_norm(model._replace(embed=None), None, batch(), p=2.0)
 
 
+@pytest.mark.slow
 def test_query_signals_are_those_of_every_version():
     model = recurrent("rnn", num_classes=CLASSES, hidden=4)
     records = batch()._replace(x=batch().x.reshape(-1, 3, 2))
@@ -157,6 +158,7 @@ def names_of(probes, model, dataset, record=None):
     return {name: value.shape for probe in probes for name, value in probe.measure(params, one, key).items()}
 
 
+@pytest.mark.slow
 def test_what_is_chosen_is_what_is_recorded():
     config = RecordingConfig(signals=ALL, queries=("flip", "noise"))
     expected = dict.fromkeys(ALL[:3], ()) | {"query_log_prob": (3,), "query_scaled_logit": (3,)}

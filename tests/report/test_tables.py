@@ -10,6 +10,8 @@ import pytest
 from rich.console import Console
 
 from mia_jax.report import atomic, tables
+from mia_jax.report.inputs import LongTable
+from mia_jax.store import StoreError
 
 ROWS = [
     {
@@ -62,6 +64,32 @@ def test_csv_has_every_column_once_and_reads_back(tmp_path):
     assert rows[0]["tpr_at_fpr_0.001"] == ""
     assert rows[1]["auc"] == ""
     assert rows[1]["attack"] == 'a,"b"'
+
+
+@pytest.mark.parametrize("lines", [1, 7, 4096])
+def test_a_table_that_nobody_holds_is_written_as_one_that_is_there(tmp_path, monkeypatch, lines):
+    monkeypatch.setattr(tables, "LINES_AT_ONCE", lines)
+    rows = [{"record": n, "name": 'a,"b"', "auc": n / 7, "none": None} for n in range(50)]
+    long = LongTable(["record", "name", "auc", "none"], lambda: iter(rows))
+    for _ in range(2):  # it can be read again
+        tables.write_csv(long, tmp_path / "long.csv", digits=6)
+    tables.write_csv(rows, tmp_path / "whole.csv", digits=6)
+    assert (tmp_path / "long.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_rows_that_cannot_be_made_leave_the_older_file_and_their_own_words(tmp_path):
+    path = tmp_path / "r.csv"
+    tables.write_csv(ROWS, path)
+    before = path.read_bytes()
+
+    def rows():
+        yield {"a": 1}
+        raise StoreError("the scores are damaged")
+
+    with pytest.raises(StoreError, match=r"^the scores are damaged$"):
+        tables.write_csv(LongTable(["a"], rows), path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["r.csv"]
 
 
 def test_no_rows_make_an_empty_table(tmp_path):

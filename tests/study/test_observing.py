@@ -2,18 +2,22 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 
-from mia_jax import attacks, data, run_directory, study
+from mia_jax import attacks, blocks, data, run_directory, store, study, summary
+from mia_jax.attacks import of_records
 from mia_jax.config import AttacksConfig, CanariesConfig, ConfigError
 from mia_jax.data.features import features
 from mia_jax.identity import RunError
+from mia_jax.segments import Segments
 from mia_jax.study import observing
 from mia_jax.study.attacking import selection, skipped
 from mia_jax.types import Ragged, Records
 
+LEARNED = {"shadow_classifier", "shadow_classifier_by_class", "loss_trajectory", "quantile_regression"}
 RECORDED = ("gradient_norm", "embedding_norm", "adversarial_distance")
 
 
@@ -57,6 +61,105 @@ def test_fields_have_the_shapes_that_observations_promise(rich_run):
     assert all(shapes[name] == (8, 40) for name in (*RECORDED, "entropy", "modified_entropy", "correct"))
     np.testing.assert_array_equal(seen.trajectory[:, -1], seen.log_prob)
     np.testing.assert_allclose(seen.query_log_prob[..., 0], seen.log_prob, atol=1e-5)
+
+
+def test_some_records_are_read_as_they_stand_in_the_whole(rich_run):
+    last = len(rich_run.epochs) - 1
+    fields = observing.available(rich_run, "mlp", last)
+    whole = observing.observations(rich_run, "mlp", last, fields)
+    part = observing.observations(rich_run, "mlp", last, fields, records=slice(7, 19))
+    for name, wanted in of_records(whole, slice(7, 19))._asdict().items():
+        if name == "key" or wanted is None:
+            assert name == "key" or getattr(part, name) is None
+        else:
+            np.testing.assert_array_equal(getattr(part, name), wanted, err_msg=name)
+    canary = observing.observations(
+        rich_run, "mlp", last, ("log_prob", "labels"), "canaries", records=slice(2, 4)
+    )
+    stored = rich_run.segments("mlp").signal("pool/log_prob", last)
+    np.testing.assert_array_equal(canary.log_prob, stored[:, 42:44])
+    np.testing.assert_array_equal(canary.labels, rich_run.labels("pool")[42:44])
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of 4 records of the 8 models, and stored pieces of 2 models and 4 records."""
+    monkeypatch.setattr(blocks, "ENTRIES", 32)
+    monkeypatch.setattr(store, "ENTRIES_OF_A_PIECE", 8)
+    monkeypatch.setattr(store, "RECORDS_OF_A_PIECE", 4)
+    monkeypatch.setattr(store, "MODELS_OF_A_PIECE", 2)
+
+
+def test_blocks_of_records_change_nothing_but_rounding(rich_run, tmp_path, small_blocks, monkeypatch):
+    """Every attack that trains nothing, in blocks of 4 records; and none reads more of the pool than a block."""
+    names = [name for name in (one.name for one in selection(rich_run, "mlp").attacks) if name not in LEARNED]
+    shutil.copytree(rich_run.path, tmp_path / "copy")
+    run = run_directory.existing(tmp_path / "copy").with_section("attacks", {"names": names})
+    sizes, honest = [], Segments.signal
+
+    def watched(self, name, checkpoint, **parts):
+        found = honest(self, name, checkpoint, **parts)
+        if name.startswith("pool/"):
+            sizes.append(found.shape[1])
+        return found
+
+    monkeypatch.setattr(Segments, "signal", watched)
+    study.attack(run)
+    assert sizes
+    assert max(sizes) == 4
+    for name in names:
+        np.testing.assert_allclose(
+            run.scores("mlp", name, 2), rich_run.scores("mlp", name, 2), rtol=1e-9, err_msg=name
+        )
+        np.testing.assert_array_equal(
+            run.scores("mlp", name, 2, models=slice(3, 6), records=slice(5, 13)),
+            run.scores("mlp", name, 2)[3:6, 5:13],
+        )
+
+
+def test_classifiers_are_the_same_whatever_the_blocks(rich_run, tmp_path, monkeypatch):
+    shutil.copytree(rich_run.path, tmp_path / "copy")
+    names = ["loss_trajectory", "shadow_classifier_by_class"]
+    run = run_directory.existing(tmp_path / "copy").with_section("attacks", {"names": names})
+    monkeypatch.setattr(blocks, "ENTRIES", 256)
+    study.attack(run)
+    for name in names:
+        np.testing.assert_allclose(
+            run.scores("mlp", name, 2), rich_run.scores("mlp", name, 2), rtol=1e-3, atol=1e-4, err_msg=name
+        )
+
+
+def test_scores_of_an_attack_that_could_not_be_run_are_nan_in_parts_too(rich_run):
+    part = rich_run.scores("mlp", "shadow_classifier", 0, models=slice(0, 3), records=slice(1, 6))
+    assert part.shape == (3, 5)
+    assert np.isnan(part).all()
+
+
+def test_trajectories_count_models_that_were_finite_all_along(rich_run, monkeypatch):
+    honest = Segments.signal
+
+    def poisoned(self, name, checkpoint, **parts):
+        found = honest(self, name, checkpoint, **parts)
+        if name == "pool/log_prob" and checkpoint == 0:
+            found[5] = np.nan
+        return found
+
+    monkeypatch.setattr(Segments, "signal", poisoned)
+    finite = observing.finite_until(rich_run, "mlp", 1)
+    np.testing.assert_array_equal(finite, np.arange(8) != 5)
+    seen = observing.observations(rich_run, "mlp", 2, ("trajectory",), records=slice(0, 3))
+    np.testing.assert_array_equal(seen.valid, np.arange(8) != 5)
+    assert observing.usable_models(rich_run, "mlp", 2).all()
+
+
+def test_usable_models_are_those_of_all_records_together(rich_run, small_blocks):
+    read = rich_run.segments("mlp").signal
+    for checkpoint in (0, 2):
+        member = np.asarray(rich_run.membership().member)[:, :40]
+        log_prob, logit = (read(f"pool/{name}", checkpoint)[:, :40] for name in ("log_prob", "scaled_logit"))
+        population = read("population/log_prob", checkpoint)
+        wanted = summary.usable_models(member, rich_run.num_classes, log_prob, logit, population)
+        np.testing.assert_array_equal(observing.usable_models(rich_run, "mlp", checkpoint), wanted)
 
 
 def test_logits_are_there_where_they_were_kept(rich_run):
@@ -107,7 +210,7 @@ def test_records_that_are_gone_leave_out_what_needs_them(rich_run, monkeypatch):
         raise ConfigError("there is no such file")
 
     monkeypatch.setattr("mia_jax.study.observing.data.load", gone)
-    observing._features.cache_clear()
+    observing._records.cache_clear()
     few = rich_run.with_section("attacks", {"names": ["loss", "quantile_regression"]})
     with pytest.raises(RunError, match="cannot be read: there is no such file"):
         study.attack(few)
@@ -117,10 +220,8 @@ def test_records_that_are_gone_leave_out_what_needs_them(rich_run, monkeypatch):
 
 
 def test_features_of_other_records_are_refused(rich_run):
-    other = run_directory.existing(rich_run.path)
-    other._record["data_fingerprint"] = "0" * 16
     with pytest.raises(RunError, match="Attacks on features need the records of"):
-        observing._features(other.config.data, other.config.canaries, other.fingerprint)
+        observing._records(rich_run.config.data, rich_run.config.canaries, "0" * 16)
 
 
 def test_features_are_the_records_flattened(rich_run):

@@ -66,3 +66,22 @@ def test_nothing_is_compiled_after_the_first_segment(dataset, draw, adam, tiny_d
     assert len(compiled) == 9
     assert compiled[0] > 0
     assert set(compiled) == {compiled[0]}
+
+
+def test_what_lies_on_the_devices_does_not_grow_with_the_models(dataset, draw, adam, tiny_dropout):
+    def bytes_while_training(num_models):
+        segments = train_shadow_models(
+            tiny_dropout,
+            dataset,
+            draw(num_models),
+            adam,
+            (4,),
+            keys.roots(3),
+            sizes=Plan(5, 1),
+            mesh=model_mesh(),
+        )
+        before = {id(one) for one in jax.live_arrays()}
+        seen = [sum(one.nbytes for one in jax.live_arrays() if id(one) not in before) for _ in segments]
+        return max(seen)
+
+    assert bytes_while_training(40) == bytes_while_training(10) > 0

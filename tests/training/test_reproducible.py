@@ -126,3 +126,17 @@ def test_built_in_models_keep_their_bits_on_any_devices_and_in_any_chunks(
         for devices, chunk in ((2, 3), (1, 2))
     )
     assert_same_bits(first.checkpoints, second.checkpoints)
+
+
+@pytest.mark.slow
+def test_recurrent_models_can_be_mapped_together_on_several_devices(train, draw):
+    """Their orthogonal weights once made two devices wait for one another without end."""
+    model, drawn = recurrent("gru", num_classes=3, hidden=64, steps=2), draw(8)
+    config = TrainingConfig(epochs=1, batch_size=4)
+    alone, together = (
+        train(model, drawn, config, (0, 1), devices=2, sizes=Plan(8, count)) for count in (1, 4)
+    )
+    assert_close = np.testing.assert_allclose
+    jax.tree.map(
+        lambda a, b: assert_close(a, b, rtol=1e-4, atol=1e-4), alone.checkpoints, together.checkpoints
+    )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mia_jax import blocks
 from mia_jax.dynamics_study.page import payload
 from mia_jax.dynamics_study.rows import CURVES, Arm, DynamicsRows
 from mia_jax.report.formatting import counted, interval_name, listed
@@ -116,11 +117,14 @@ def _fewest(arm: Arm) -> float:
     """The models on a record's smaller side, on average over records; half of them where that is not known."""
     if arm.ends is None:
         return arm.num_models / 2
-    inside = arm.ends.member.sum(axis=0)
-    placed = (inside > 0) & (inside < len(arm.ends.member))
+    member = arm.ends.member
+    num_models, num_records = member.shape
+    parts = blocks.blocks_of(num_records, blocks.records_at_once(num_models))
+    inside = np.concatenate([member.columns(part).sum(axis=0) for part in parts])
+    placed = (inside > 0) & (inside < num_models)
     if not placed.any():
         return 0.0
-    return float(np.minimum(inside, len(arm.ends.member) - inside)[placed].mean())
+    return float(np.minimum(inside, num_models - inside)[placed].mean())
 
 
 def spoken(name: str) -> str:
