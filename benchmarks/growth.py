@@ -100,7 +100,7 @@ def seconds_to_begin() -> float:
         quiet = subprocess.DEVNULL
         began = time.perf_counter()
         with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=quiet, stderr=quiet) as process:
-            while not any(workdir.glob("commits/*/*.json")):
+            while not any(workdir.glob("commits/*/*/*.json")):
                 if process.poll() is not None:
                     raise RuntimeError(
                         "scripts/run.py ended before its first segment: run it by hand to see why."
