@@ -62,6 +62,12 @@ class Segments:
         """Write a finished segment; session: the number of the training's start, for the record."""
         place = Place(segment.start, segment.stop, segment.checkpoint)
         arrays = dict(_observed_arrays(segment))
+        wrong = sorted(name for name, values in arrays.items() if len(values) != place.stop - place.start)
+        if wrong:
+            raise ValueError(
+                f"{wrong[0]} of models {place.start} to {place.stop - 1} holds {len(arrays[wrong[0]])} models: it must "
+                f"hold {place.stop - place.start}."
+            )
         # Everything is under way before anything is waited for: a disk that makes sure of each takes its time.
         entries = {
             room: self._store.begin_arrays(place.entry(room, self._family), leaves)
@@ -96,7 +102,12 @@ class Segments:
 
     def chunks(self, size: int) -> list[tuple[int, int]]:
         """All chunks of models, start and stop: those that were begun, the gaps cut by `size`."""
-        begun = sorted({place[:2] for place in self._commits})
+        begun: list[tuple[int, int]] = []
+        # Two jobs at once may have cut differently: where chunks overlap, the one that is further stays.
+        for start, stop in sorted({p[:2] for p in self._commits}, key=lambda c: (self.segments_left(*c), c)):
+            if all(stop <= first or last <= start for first, last in begun):
+                begun.append((start, stop))
+        begun.sort()
         chunks: list[tuple[int, int]] = []
         covered = 0
         for start, stop in [*begun, (self._models, self._models)]:
@@ -112,7 +123,8 @@ class Segments:
     def models_finished(self) -> int:
         """How many of the K models are finished."""
         begun = {place[:2] for place in self._commits}
-        return sum(stop - start for start, stop in begun if not self.segments_left(start, stop))
+        finished = [range(*models) for models in begun if not self.segments_left(*models)]
+        return len(set().union(*finished))
 
     def resume(self, start: int, stop: int) -> tuple[int, list[np.ndarray]] | None:
         """The checkpoint up to which a chunk is finished and its state's leaves; None to begin anew.
@@ -231,15 +243,17 @@ class Segments:
     def _finished_chunks(self) -> list[tuple[int, int]]:
         """The chunks of all K models, in order; refused where any is not finished (`RunError`)."""
         if not self._whole:
-            begun = sorted({place[:2] for place in self._commits})
-            finished = [models for models in begun if self._finished(*models) == self._last]
-            done = sum(stop - start for start, stop in finished)
-            if done < self._models:
+            # Every model once: a chain of finished chunks from the first to the last.
+            chains: dict[int, list[tuple[int, int]]] = {0: []}
+            for start, stop in sorted({place[:2] for place in self._commits}):
+                if start in chains and stop not in chains and self._finished(start, stop) == self._last:
+                    chains[stop] = [*chains[start], (start, stop)]
+            if self._models not in chains:
                 raise RunError(
-                    f"{self._store.address} holds {done} of {self._models} finished models of family "
+                    f"{self._store.address} holds {self.models_finished()} of {self._models} finished models of family "
                     f"{self._family}: run scripts/train.py with the same config and workdir first."
                 )
-            self._whole = finished
+            self._whole = chains[self._models]
         return self._whole
 
     def _finished(self, start: int, stop: int) -> int:

@@ -183,10 +183,13 @@ class _Lease:
         self, found: bytes, version: bytes, say: Callable[[str], None], sleep: Callable[[float], None]
     ) -> None:
         """Wait until an entry was not renewed for long enough (`RunError` where it is)."""
-        who = described(json.loads(found))
-        say(f"{self._store.address} was held by {who}: waiting up to {self._silence:g} s for a sign of life")
+        entry = json.loads(found)
+        who = described(entry)
+        # A holder that shows itself more seldom than this process would is waited for as long as it asks.
+        silence = max(self._silence, entry.get("silence", 0.0))
+        say(f"{self._store.address} was held by {who}: waiting up to {silence:g} s for a sign of life")
         for _ in range(2 * RENEWALS):
-            sleep(self._silence / RENEWALS / 2)
+            sleep(silence / RENEWALS / 2)
             now, newer = self._store.read_version(LOCK)
             if now is None:
                 return
@@ -209,7 +212,7 @@ class _Lease:
         """Write the entry over a version of it; whether it is held says whether that was the last."""
         self._count += 1
         written = self._store.write_version(
-            LOCK, json.dumps({**self._who, "sign": self._count}).encode(), version
+            LOCK, json.dumps({**self._who, "sign": self._count, "silence": self._silence}).encode(), version
         )
         if written is None and self._held:
             # A write whose answer was lost was done all the same.

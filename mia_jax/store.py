@@ -206,7 +206,7 @@ class Store:
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 return {key: arrays[key] for key in arrays.files}
-        except (ValueError, OSError, zlib.error, KeyError, EOFError):
+        except (ValueError, OSError, zipfile.BadZipFile, zlib.error, KeyError, EOFError):
             return None
 
     def array(

@@ -140,8 +140,13 @@ def _plan_of(run: RunDirectory, name: str, ready: Prepared, tell: Reporter, team
     config, mesh = run.config, model_mesh()
     training, num_models = config.training, config.membership.num_models
     begun = run.record.get("families", {}).get(name, {}).get("plan")
+    asked = training.models_per_chunk
     if begun is not None:
-        training = dataclasses.replace(training, models_together=begun["models_together"])
+        # What was found to fit then is not measured again.
+        chunk = asked or begun["models_per_chunk"]
+        training = dataclasses.replace(
+            training, models_together=begun["models_together"], models_per_chunk=chunk
+        )
     fitted = planned(
         ready.built[name],
         ready.dataset,
@@ -155,8 +160,10 @@ def _plan_of(run: RunDirectory, name: str, ready: Prepared, tell: Reporter, team
     )
     if fitted.why:
         tell.say(f"{name}: {fitted.why}")
-    if team.count > 1 and not training.models_per_chunk:
-        return divided(fitted.plan, num_models, team.count, mesh.size)
+    if team.count > 1 and not asked:
+        shared = divided(fitted.plan, num_models, team.count, mesh.size)
+        # What was asked for, or begun with, decides rounding: the number of processes must not.
+        return shared._replace(models_together=training.models_together or shared.models_together)
     return fitted.plan
 
 

@@ -77,7 +77,7 @@ def most_that_fit(size_of: Callable[[int], Need | None], memory: int, most: int)
     found = size_of(most)
     if found is not None and found.size <= memory:
         return found
-    count = min(_foretold(size_of, memory, most), most - 1)
+    count = max(1, min(_foretold(size_of, memory, most), most - 1))
     while count >= 1:
         found = size_of(count)
         if found is not None and found.size <= memory:

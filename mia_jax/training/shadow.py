@@ -149,7 +149,7 @@ def planned(
     def size_of(most: int) -> memory.Need | None:
         sizes = plan(training, num_models, mesh, most=most)
         programs = programs_of(recipe, mesh, sizes.models_together, tuple(probes))
-        models = padded_size(sizes, num_models, mesh)
+        models = padded_size(sizes, min(sizes.models_per_chunk, num_models), mesh)
         shapes = memory.shapes_of(programs, one, models, parts, own_keys, mesh)
         if stays:
             size = memory.resident_size(programs, shapes, logits=logits)
@@ -295,8 +295,9 @@ def train_shadow_models(
         feed = resident(programs, parts, own_keys, mesh)
     else:
         feed = _in_blocks(recipe, sizes, training, parts, own_keys, tuple(probes), mesh)
-    size = padded_size(sizes, num_models, mesh)
     for start, stop in chunks:
+        # A chunk that was begun may be larger than those that are cut now.
+        size = padded_size(sizes, max(stop - start, min(sizes.models_per_chunk, num_models)), mesh)
         resumed = resume(start, stop)
         if resumed is None or resumed[0] < len(epochs) - 1:
             # The chunk's models on the devices, the last repeated until every device maps full groups.
@@ -352,14 +353,14 @@ def _train_chunk(
         yield Segment(*models, checkpoint, epoch, observed, to_host(states, count))
 
 
-def padded_size(sizes: Plan, num_models: int, mesh: Mesh) -> int:
-    """Models of a chunk with what fills up the last groups, on all devices together.
+def padded_size(sizes: Plan, count: int, mesh: Mesh) -> int:
+    """`count` models of a chunk with what fills up the last groups, on all devices together.
 
     Groups of exactly `models_together` on every device are what makes results independent of the
     number of devices.
     """
     group = sizes.models_together * mesh.size
-    return -(-min(sizes.models_per_chunk, num_models) // group) * group
+    return -(-count // group) * group
 
 
 def _in_blocks(

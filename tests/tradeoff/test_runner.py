@@ -24,7 +24,7 @@ from mia_jax.identity import RunError
 from mia_jax.tradeoff import arms, runner, tradeoff
 from mia_jax.tradeoff.arms import CHANGES
 from mia_jax.tradeoff.writing import write_tradeoff
-from mia_jax.training import shadow
+from mia_jax.training import programs
 
 GRID = {
     "l2": (1e-3, 1e-1),
@@ -56,9 +56,9 @@ def config():
 def finished(config, tmp_path_factory):
     """A finished trade-off: its rows, its folder, and how many programs it compiled."""
     path = tmp_path_factory.mktemp("tradeoff") / "run"
-    shadow._kept_programs.cache_clear()
+    programs._kept_programs.cache_clear()
     rows = tradeoff(config, path)
-    return rows, path, shadow._kept_programs.cache_info().misses
+    return rows, path, programs._kept_programs.cache_info().misses
 
 
 def settings(rows):

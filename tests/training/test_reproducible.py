@@ -140,3 +140,10 @@ def test_recurrent_models_can_be_mapped_together_on_several_devices(train, draw)
     jax.tree.map(
         lambda a, b: assert_close(a, b, rtol=1e-4, atol=1e-4), alone.checkpoints, together.checkpoints
     )
+
+
+@pytest.mark.parametrize("now", [1, 2, 4])
+def test_a_begun_chunk_goes_on_whole_whatever_is_cut_now(again, whole, assert_same_bits, now):
+    leaves = jax.tree.leaves(whole.segments[0].state)
+    rest = again(chunks=[(0, 5)], sizes=Plan(now, 1), resume=lambda start, stop: (0, leaves))
+    assert_same_bits(rest.checkpoints, whole.checkpoints[1:])
