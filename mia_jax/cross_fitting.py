@@ -80,8 +80,8 @@ def cross_fit(pooled: Pooled, folds: int = 8) -> CrossFit:
 class _Gains(NamedTuple):
     """For one fold, what the others' scores called gain at a chunk's thresholds, from the largest down.
 
-    true, false, gain: int64 [S]; gain is (TPR - FPR) times both counts, whole numbers, so that equal thresholds are
-    equal. theirs: bool [S], the thresholds that are scores of the others.
+    true, false, gain: int64 [S], float64 where they would overflow; gain is (TPR - FPR) times both counts, whole
+    numbers, so that equal thresholds are equal. theirs: bool [S], the thresholds that are scores of the others.
     """
 
     true: np.ndarray
@@ -114,7 +114,10 @@ class _Chooser:
         below = scores.below.reshape(-1, folds, 2)
         # Of the others of every fold, how many are called from a chunk on: [C + 1, F, 2].
         called = (below[-1] - below).sum(axis=1, keepdims=True) - (below[-1] - below)
-        self._called, self._counts = called, called[0]
+        # Whole numbers, so that equal gains are equal; beyond int64 they are as equal as float64 tells.
+        exact = max((int(inside) * int(outside) for outside, inside in called[0]), default=0) < 2**63
+        self._called = called if exact else called.astype(np.float64)
+        self._counts = self._called[0]
         self._loaded: dict[int, _Chunk] = {}
 
     def thresholds(self) -> np.ndarray:

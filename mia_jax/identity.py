@@ -43,7 +43,7 @@ class JobError(RunError):
     """Another process has failed, or cannot be reached; what was written stays, and the job can go on."""
 
 
-def family_hash(config: Config, family: str, data_fingerprint: str, plan: Mapping[str, int]) -> str:
+def family_hash(config: Config, family: str, data_fingerprint: str, plan: Mapping[str, Any]) -> str:
     """The hash of everything that decides one family's numbers; other families do not."""
     involved = {family, config.families[family].match}
     fields = {

@@ -33,6 +33,16 @@ class _Steps(NamedTuple):
     fprs: np.ndarray
 
 
+_HALF = 2**31
+"""Products of numbers below it and their sums are exact in int64."""
+
+
+def _exact_dot(many: np.ndarray, counts: np.ndarray) -> int:
+    """The sum of products, exact where int64 would overflow: int64 [S] each, counts of fewer than 2^32 in all."""
+    high, low = np.divmod(many, _HALF)
+    return int(high @ counts) * _HALF + int(low @ counts)
+
+
 class PooledRoc:
     """A ROC read off sorted scores of non-members (label 0) and members (label 1)."""
 
@@ -112,7 +122,7 @@ class PooledRoc:
             before = np.concatenate([[0], np.cumsum(outside.counts)]) + self.scores.below[chunk, OUTSIDE]
             at = np.searchsorted(outside.values, inside.values)
             tied = np.append(outside.values, np.nan)[at] == inside.values
-            pairs += int(np.sum((before[at] + before[at + tied]) * inside.counts))
+            pairs += _exact_dot(before[at] + before[at + tied], inside.counts)
             distinct[chunk] = inside.values.size + outside.values.size - np.count_nonzero(tied)
         return pairs, distinct
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -51,6 +52,11 @@ class Team(Protocol):
         """Seconds without a sign of life after which a process counts as dead."""
         ...
 
+    @property
+    def job(self) -> str:
+        """What tells this job apart from all others."""
+        ...
+
     def share(self, name: str, value: Any = None) -> Any:
         """Process 0's value, which can be written as JSON, in every process. Raises `JobError`."""
 
@@ -70,6 +76,7 @@ class Alone(NamedTuple):
     number: int = 0
     count: int = 1
     silence: float = SILENCE
+    job: str = "job"
 
     def share(self, name: str, value: Any = None) -> Any:
         """The value."""
@@ -93,7 +100,8 @@ class Joined:
     """A job of several processes, through the coordination service of JAX's runtime.
 
     client: of the service: `key_value_set`, `blocking_key_value_get`, `key_value_dir_get`. leave: ends the
-    connection, once all have called it. patience: seconds to wait for another's word.
+    connection, once all have called it. patience: seconds to wait for another's word. What tells the job apart
+    process 0 decides.
     """
 
     def __init__(
@@ -109,6 +117,7 @@ class Joined:
         self.number, self.count, self.silence = number, count, silence
         self._client, self._leave, self._patience = client, leave, patience
         self._parted = False
+        self.job: str = self.share("job", secrets.token_hex(4))
 
     def share(self, name: str, value: Any = None) -> Any:
         """Process 0's value in every process."""
@@ -177,7 +186,7 @@ def check_agreed(facts: Sequence[Mapping[str, Any]]) -> None:
         different = [name for name in sorted({*facts[0], *other}) if facts[0].get(name) != other.get(name)]
         if different:
             named = "; ".join(
-                f"{name} is {facts[0].get(name)!r} there and {other.get(name)!r} here"
+                f"{name} is {facts[0].get(name)!r} in process 0 and {other.get(name)!r} in process {number}"
                 for name in different[:5]
             )
             raise RunError(
@@ -210,7 +219,6 @@ def join(launch: Launch, *, silence: float = SILENCE, to_start: int = TO_START) 
             shutdown_timeout_seconds=to_start,
             cluster_detection_method=None if launch.coordinator is None else "deactivate",
         )
-        jax.local_devices()
     except ValueError:
         raise JobError(
             "--distributed: nothing around this process says which job it belongs to; start it with Slurm, Open MPI, "
@@ -223,9 +231,16 @@ def join(launch: Launch, *, silence: float = SILENCE, to_start: int = TO_START) 
         ) from None
     # JAX offers its key-value store to libraries by this name only.
     state = distributed.global_state
-    return Joined(
+    team = Joined(
         state.client, state.process_id, state.num_processes, leave=jax.distributed.shutdown, silence=silence
     )
+    try:
+        jax.local_devices()
+    except RuntimeError as error:
+        sentence = f"the devices of this job's processes did not start: {_first_line(error)}."
+        team.fail(sentence)
+        raise JobError(sentence) from None
+    return team
 
 
 def _first_line(error: Exception) -> str:

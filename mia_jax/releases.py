@@ -27,7 +27,7 @@ from mia_jax.models import Model
 from mia_jax.parallel import MODELS, WHOLE, model_mesh, over_models, place
 from mia_jax.run_directory import RunDirectory
 from mia_jax.study import observing
-from mia_jax.study.attacking import scores_of
+from mia_jax.study.scoring import scores_of
 from mia_jax.training import Plan, plan
 from mia_jax.training.observe import observe
 from mia_jax.training.precision import in_precision

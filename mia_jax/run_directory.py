@@ -20,7 +20,6 @@ results.json, results.csv, utility.csv, slices.csv, privacy.csv, audit.csv, vuln
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,10 +32,10 @@ import numpy as np
 from mia_jax import config as configs
 from mia_jax.blocks import records_at_once, whole
 from mia_jax.config import Config, FamilyConfig
-from mia_jax.identity import FORMAT, RunError, check_format, check_same, family_hash
+from mia_jax.identity import FORMAT, JobError, RunError, check_format, check_same, family_hash
 from mia_jax.segments import Segments
 from mia_jax.signs_of_life import LOCK, SILENCE, leased
-from mia_jax.store import Address, Store, address
+from mia_jax.store import Address, Store, address, has_locks, unwritten
 from mia_jax.training import Plan
 from mia_jax.types import Dataset, Membership
 
@@ -275,7 +274,12 @@ class RunDirectory:
         if checkpoint not in self.scored(family, attack):
             return np.full((last - first, stop - start), np.nan)
         name = f"scores/{family}/{attack}"
-        return self.store.read_block(name, first, last, checkpoint, records=slice(start, stop))
+        found = self.store.read_block(name, first, last, checkpoint, records=slice(start, stop))
+        if unwritten(found):
+            raise RunError(
+                f"{self.path}/{name} lacks scores that were written: run scripts/attack.py on it again."
+            )
+        return found
 
     def _scores_signature(self, family: str) -> dict[str, Any]:
         """What decides a family's scores, beside the attack's own name."""
@@ -350,7 +354,7 @@ def locked(
     silence: float = SILENCE,
     say: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Address]:
-    """Hold the directory for this process; a second process is refused (`RunError`).
+    """Hold the directory for this process; a second process is refused (`JobError`).
 
     A local directory is held by the system's own lock, which ends with its process; any other, and one on a
     file system without locks, by a sign of life in it (`signs_of_life.leased`). existing: refuse a directory
@@ -364,25 +368,23 @@ def locked(
             yield place
         return
     with _lock_file(place) as handle:
+        if not has_locks(place):
+            with leased(Store(place), silence=silence, say=say):
+                # What the dead have left holds their files for ever.
+                for left in [file for file in place.rglob("*.__lock") if file.name != f"{LOCK}.__lock"]:
+                    left.unlink(missing_ok=True)
+                yield place
+            return
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunError(
+            raise JobError(
                 f"{place} is in use by another process: wait for it, or name another --workdir."
             ) from None
-        except OSError as error:
-            if error.errno not in WITHOUT_LOCKS:
-                raise
-            with leased(Store(place), silence=silence, say=say):
-                yield place
-            return
         yield place
 
 
 _LABELLED = ("pool", "population", "test")
-
-WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-"""What a network file system without locks answers to one who asks for them."""
 
 
 def _lock_file(path: Path) -> IO[str]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from mia_jax.identity import RunError
+from mia_jax.identity import JobError, RunError
 from mia_jax.store import Store, StoreError
 
 SILENCE = 100.0
@@ -136,8 +136,8 @@ def leased(
     """Hold a store by an entry that only one process can write, and that it renews.
 
     For places that have no locks of their own. An entry whose holder has died is taken over once it was
-    not renewed for `silence` seconds, which takes as long to find out. Raises `RunError` where somebody
-    holds the store, and at the end where somebody has taken this one for dead.
+    not renewed for `silence` seconds, which takes as long to find out. Raises `JobError` where somebody
+    holds the store, and `RunError` at the end where somebody has taken this one for dead.
     """
     lease = _Lease(store, silence)
     lease.take(say, sleep)
@@ -165,7 +165,7 @@ class _Lease:
         self._thread = threading.Thread(target=self._renew, daemon=True)
 
     def take(self, say: Callable[[str], None], sleep: Callable[[float], None]) -> None:
-        """Take the lock, where nobody lives who holds it (`RunError`)."""
+        """Take the lock, where nobody lives who holds it (`JobError`)."""
         while not self._held:
             found, version = self._store.read_version(LOCK)
             if found is not None:
@@ -182,7 +182,7 @@ class _Lease:
     def _outlive(
         self, found: bytes, version: bytes, say: Callable[[str], None], sleep: Callable[[float], None]
     ) -> None:
-        """Wait until an entry was not renewed for long enough (`RunError` where it is)."""
+        """Wait until an entry was not renewed for long enough (`JobError` where it is)."""
         entry = json.loads(found)
         who = described(entry)
         # A holder that shows itself more seldom than this process would is waited for as long as it asks.
@@ -195,7 +195,7 @@ class _Lease:
                 return
             if newer != version:
                 who = described(json.loads(now))
-                raise RunError(
+                raise JobError(
                     f"{self._store.address} is in use by another process ({who}): wait for it, or name another "
                     "--workdir."
                 )

@@ -113,19 +113,22 @@ class Sorter:
         """All that was taken, in order."""
         sample = np.sort(np.concatenate([np.empty(0), *self._sample]))
         borders = np.unique(sample[CHUNK // SPACING :: CHUNK // SPACING])
-        cut = [[self._cut(piece, borders) for piece in runs] for runs in self._runs]
+        cut = [[(piece, self._ends(piece, borders)) for piece in runs] for runs in self._runs]
         merged = _Pile()
         chunks = [
-            [self._merged([parts[chunk] for parts in runs], merged) for runs in cut]
-            for chunk in range(borders.size + 1)
+            [
+                self._merged([piece.part(int(ends[c]), int(ends[c + 1])) for piece, ends in runs], merged)
+                for runs in cut
+            ]
+            for c in range(borders.size + 1)
         ]
         self._pile.close()
         return SortedScores(borders, merged, chunks)
 
-    def _cut(self, piece: _Piece, borders: np.ndarray) -> list[_Piece]:
-        """A piece's parts between borders."""
-        ends = [0, *np.searchsorted(self._pile.read(piece).values, borders).tolist(), piece.size]
-        return [piece.part(start, stop) for start, stop in itertools.pairwise(ends)]
+    def _ends(self, piece: _Piece, borders: np.ndarray) -> np.ndarray:
+        """Where a piece's parts between borders begin and end: int64 [C + 1], all that is kept of every one."""
+        inner = np.searchsorted(self._pile.read(piece).values, borders)
+        return np.concatenate([[0], inner, [piece.size]])
 
     def _merged(self, parts: list[_Piece], into: _Pile) -> _Piece:
         """One piece of several."""

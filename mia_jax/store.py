@@ -6,6 +6,8 @@ memory). What goes wrong becomes a `StoreError` that says what, where and what r
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import functools
 import io
 import json
@@ -57,14 +59,35 @@ def below(place: Address, name: str) -> Address:
     return place / name if isinstance(place, Path) else f"{place}/{name}"
 
 
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+"""What a network file system without locks answers to one who asks for them."""
+
+
+def has_locks(path: Path) -> bool:
+    """Whether the file system of a path, or of the nearest folder above it that is there, has locks."""
+    there = next((folder for folder in (path, *path.absolute().parents) if folder.exists()), None)
+    try:
+        handle = os.open(there or "/", os.O_RDONLY)
+    except OSError:  # whoever writes there will hear of it
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in WITHOUT_LOCKS
+    finally:
+        os.close(handle)
+    return True
+
+
 class Store:
     """A folder of named entries. place: a local path or a TensorStore URL (`gs://…`, `memory://…`)."""
 
     def __init__(self, place: Address) -> None:
         self.place = address(place)
         self.address = str(self.place)
+        self._context = _context(isinstance(self.place, Path) and not has_locks(self.place))
         try:
-            self._entries = ts.KvStore.open(_spec(self.place), context=_context()).result()
+            self._entries = ts.KvStore.open(_spec(self.place), context=self._context).result()
         except ValueError as error:
             raise _sentence("open", self.address, error) from None
 
@@ -221,7 +244,8 @@ class Store:
         """The Zarr array `name` [K, T, N, …], made where it is missing and grown along K where shorter.
 
         models_per_chunk, records_per_file: of what is written at once (None: all N records), so that no two
-        writers share a file. Unwritten entries are NaN, or -2 in an integer array.
+        writers share a file. Unwritten entries are NaN (in float64 one that `unwritten` knows), or -2 in an
+        integer array.
         """
         try:
             opened = self._open_array(name)
@@ -229,7 +253,7 @@ class Store:
                 metadata = _metadata(shape, dtype, models_per_chunk, records_per_file or shape[2])
                 spec = {"driver": "zarr3", "kvstore": self._folder(name), "metadata": metadata}
                 # Where another process has made it meanwhile, that one is opened.
-                return ts.open(spec, create=True, open=True, context=_context()).result()
+                return ts.open(spec, create=True, open=True, context=self._context).result()
             if opened.shape[1:] != shape[1:]:
                 raise StoreError(
                     f"{self.address}/{name} has shape {list(opened.shape)}, this run writes {list(shape)}: "
@@ -299,11 +323,16 @@ class Store:
         """An array that exists, or None."""
         if self.read(f"{name}/zarr.json") is None:
             return None
-        return ts.open({"driver": "zarr3", "kvstore": self._folder(name)}, context=_context()).result()
+        return ts.open({"driver": "zarr3", "kvstore": self._folder(name)}, context=self._context).result()
 
     def _folder(self, name: str) -> Any:
         """What TensorStore calls a folder of this store."""
         return (self._entries / f"{name}/").spec().to_json()
+
+
+def unwritten(values: np.ndarray) -> bool:
+    """Whether any of what was read of a float64 array was never written, or its file is gone."""
+    return bool(np.any(values.view(np.uint64) == _UNWRITTEN))
 
 
 def checksum(values: np.ndarray) -> int:
@@ -322,6 +351,12 @@ def piece_of(models: int, records: int, width: int) -> tuple[int, int]:
     some = next(count for count in range(min(models, MODELS_OF_A_PIECE), 0, -1) if models % count == 0)
     most = max(1, ENTRIES_OF_A_PIECE // (some * width))
     return some, min(RECORDS_OF_A_PIECE, 1 << (most.bit_length() - 1))
+
+
+_UNWRITTEN = np.uint64(0x7FF8_0000_6D69_6121)
+"""A NaN that no computation gives."""
+
+_FILL = {"float32": "NaN", "float64": hex(_UNWRITTEN)}
 
 
 def _metadata(
@@ -344,7 +379,7 @@ def _metadata(
     return {
         "shape": shape,
         "data_type": np.dtype(dtype).name,
-        "fill_value": "NaN" if np.issubdtype(dtype, np.floating) else -2,
+        "fill_value": _FILL.get(np.dtype(dtype).name, "NaN" if np.issubdtype(dtype, np.floating) else -2),
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": (models, 1, records, *rest)}},
         "codecs": codecs,
     }
@@ -365,9 +400,12 @@ def _spec(place: Address) -> Any:
 
 
 @functools.cache
-def _context() -> ts.Context:
-    """What all stores of this process share: connections, credentials, and what `memory://` holds."""
-    return ts.Context()
+def _context(lock_files: bool = False) -> ts.Context:
+    """What all stores of this process share: connections, credentials, and what `memory://` holds.
+
+    lock_files: a local file that is written is held by a second one beside it, rather than by the system's lock.
+    """
+    return ts.Context({"file_io_locking": {"mode": "lockfile"}} if lock_files else {})
 
 
 _CAUSES = (

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mia_jax import intervals, metrics, multiple_testing
+from mia_jax.blocks import blocks_of
 from mia_jax.config import ReportConfig
 from mia_jax.cross_fitting import CrossFit, cross_fit
 from mia_jax.pooled import Block, Pooled
 from mia_jax.pooled_roc import INSIDE, OUTSIDE, PooledRoc
 from mia_jax.report.inputs import Curve, Histogram, ppv_key, tpr_key
 from mia_jax.roc import auc_and_tprs
-from mia_jax.score_table import ScoreTable, as_table
+from mia_jax.score_table import AT_ONCE, ScoreTable, as_table
 from mia_jax.types import Array
 
 CURVE_POINTS = 600
@@ -60,12 +61,19 @@ def utility_row(
     independent given the pool and the test records.
     """
     pool, held = as_table(correct), np.asarray(member, bool)
-    # One model after another: a pool need not fit.
-    right = np.array([np.sum(pool.rows(slice(k, k + 1))[0] * held[k]) for k in range(len(held))])
-    train = right[usable] / np.sum(held, axis=1)[usable]
-    test = np.array([as_table(test_correct).rows(slice(k, k + 1)).mean() for k in np.flatnonzero(usable)])
+    tested = as_table(test_correct)
+    # A pool need not fit.
+    right = [np.sum(pool.rows(some) * held[some], axis=1) for some in _models_at_once(pool)]
+    train = np.concatenate(right)[usable] / np.sum(held, axis=1)[usable]
+    test = np.concatenate([tested.rows(some).mean(axis=1) for some in _models_at_once(tested)])[usable]
     row: dict[str, Any] = {**setting._asdict(), "num_parameters": num_parameters, "models": int(usable.sum())}
     return row | _accuracies(train, test, confidence)
+
+
+def _models_at_once(table: ScoreTable) -> list[slice]:
+    """The models of a table in blocks."""
+    num_models, num_records = table.shape
+    return blocks_of(num_models, max(1, AT_ONCE // max(1, num_records)))
 
 
 def own_utility_row(

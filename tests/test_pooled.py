@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from mia_jax import metrics, sorted_scores, summary
+from mia_jax import metrics, pooled_roc, sorted_scores, summary
 from mia_jax.clustering import auc_of, pairs, ranking, spread
 from mia_jax.config import ReportConfig
 from mia_jax.cross_fitting import RECORD_PARTS, cross_fit
@@ -289,3 +289,12 @@ def test_memory_grows_by_a_few_targets_and_not_by_the_table(small):
     short, long = peak_of(2**11), peak_of(2**13)
     # A block of one target takes about 40 bytes a record; all sixteen at once would take 3,000.
     assert long - short < 80 * (2**13 - 2**11)
+
+
+def test_ranks_are_exact_beyond_64_bits():
+    rng = np.random.default_rng(0)
+    many = rng.integers(2**62, size=50)
+    counts = rng.integers(2**26, size=50)
+    expected = sum(int(a) * int(b) for a, b in zip(many, counts, strict=True))
+    assert expected > 2**64
+    assert pooled_roc._exact_dot(many, counts) == expected

@@ -94,6 +94,14 @@ def test_segments_that_share_a_file_do_not_lose_each_others_numbers(tmp_path, sm
     np.testing.assert_array_equal(opened(tmp_path).signal("pool/log_prob", 1), told[:, 1])
 
 
+def test_models_of_chunks_that_overlap_are_counted_once(tmp_path):
+    """A begun chunk is kept whatever is cut now, so that a later one may reach into it."""
+    recorded(tmp_path, chunks=((0, 4), (2, 7)), models_per_chunk=1)
+    assert opened(tmp_path).models_finished() == 7
+    recorded(tmp_path, chunks=((7, 10),), models_per_chunk=1)
+    assert opened(tmp_path).models_finished() == 10
+
+
 def damage(place, name, change):
     """Change one number of a signal behind the record's back."""
     array = Store(place).open_array(f"signals/f/{name}")

@@ -115,6 +115,14 @@ def test_a_dead_holders_store_is_taken_over_after_its_silence(store):
     assert not store.exists(LOCK)
 
 
+def test_a_holder_that_shows_itself_seldom_is_waited_for_as_long_as_it_asks(store):
+    store.write_json(LOCK, {"host": "slow", "pid": 7, "sign": 3, "silence": 600})
+    clock, said = Clock(), []
+    with hold(store, silence=60, clock=clock, said=said):
+        assert clock.slept >= 600
+    assert "waiting up to 600 s" in said[0]
+
+
 def test_a_lock_that_is_given_back_meanwhile_is_taken_at_once(store):
     store.write_json(LOCK, {"host": "there", "pid": 7, "sign": 3})
     clock = Clock(while_asleep=lambda: store.delete(LOCK))

@@ -1,11 +1,14 @@
 """Entries are whole or absent, arrays grow, and what is wrong is one sentence."""
 
+import errno
+import fcntl
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mia_jax.store import Store, StoreError, address, below, checksum
+from mia_jax import run_directory
+from mia_jax.store import Store, StoreError, address, below, checksum, has_locks, unwritten
 
 
 @pytest.fixture
@@ -187,3 +190,52 @@ def test_some_records_of_a_block(store):
         store.write_blocks([(array[:, :, start : start + 3], 0, 4, 1, values[:, start : start + 3])])
     np.testing.assert_array_equal(store.read_block("x", 1, 3, 1, records=slice(2, 8)), values[1:3, 2:8])
     assert store.read_block("x", 1, 3, 1, records=slice(4, 4)).shape == (2, 0)
+
+
+@pytest.fixture
+def without_locks(monkeypatch):
+    """A file system that has no locks to give, as far as this process asks for them."""
+
+    def refused(handle, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+
+
+def test_where_there_are_no_locks_files_beside_hold_what_is_written(without_locks, tmp_path, monkeypatch):
+    assert not has_locks(tmp_path / "not" / "there" / "yet")
+    store = Store(tmp_path)
+    store.write("a/b", b"1")
+    assert store.read("a/b") == b"1"
+    array = store.array("x", (2, 1, 4), np.float32, models_per_chunk=1)
+    store.write_blocks([(array, 0, 1, 0, np.ones((1, 4), np.float32))])
+    np.testing.assert_array_equal(store.read_block("x", 0, 1, 0), np.ones((1, 4)))
+    assert not list(tmp_path.rglob("*.__lock"))
+
+
+def test_a_store_without_locks_is_held_by_an_entry_and_what_the_dead_hold_is_free(without_locks, tmp_path):
+    (tmp_path / "commits").mkdir()
+    left = tmp_path / "commits" / "0001.json.__lock"
+    left.touch()
+    with run_directory.locked(tmp_path):
+        assert (tmp_path / "lock.json").exists()
+        assert not left.exists()
+    assert not (tmp_path / "lock.json").exists()
+
+
+def test_other_errors_of_locking_are_not_taken_for_their_lack(monkeypatch, tmp_path):
+    assert has_locks(tmp_path)
+
+    def busy(handle, operation):
+        raise BlockingIOError(errno.EAGAIN, "busy")
+
+    monkeypatch.setattr(fcntl, "flock", busy)
+    assert has_locks(tmp_path)
+
+
+def test_what_was_never_written_is_known_from_nan(tmp_path):
+    array = Store(tmp_path).array("x", (1, 1, 6), np.float64, models_per_chunk=1, records_per_file=2)
+    values = np.array([[np.nan, -np.nan, np.inf - np.inf, 1.0]])
+    Store(tmp_path).write_blocks([(array[:, :, :4], 0, 1, 0, values)])
+    assert not unwritten(Store(tmp_path).read_block("x", 0, 1, 0, records=slice(0, 4)))
+    assert unwritten(Store(tmp_path).read_block("x", 0, 1, 0))

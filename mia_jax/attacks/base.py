@@ -111,6 +111,11 @@ class Attack(NamedTuple):
     judge: Callable[[Observations, Any], np.ndarray]
     fit: Callable[[Blocks], Any] = _nothing
 
+    @property
+    def learns(self) -> bool:
+        """Whether anything is fitted to all records together."""
+        return self.fit is not _nothing
+
     def score(self, seen: Observations) -> np.ndarray:
         """Scores float64 [K, N] of observations that are a whole pool, in one block."""
         return self.judge(seen, self.fit(one_block(seen)))

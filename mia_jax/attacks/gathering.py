@@ -52,7 +52,9 @@ def width_of(seen: Observations) -> int:
         for name, value in seen._asdict().items()
         if value is not None and name not in {*APART, "member", "labels", "features"}
     ]
-    return records_at_once(len(np.asarray(seen.member)) * max(1, -(-max(inner, default=1) // DEEP)))
+    of_signals = len(np.asarray(seen.member)) * max(1, -(-max(inner, default=1) // DEEP))
+    of_features = 0 if seen.features is None else math.prod(np.shape(seen.features)[1:])
+    return records_at_once(max(of_signals, of_features))
 
 
 def gathered(blocks: Blocks, fields: Sequence[str], *, by_label: bool = False) -> Observations:

@@ -14,7 +14,7 @@ from absl import flags
 from ml_collections import config_flags
 from rich.console import Console
 
-from mia_jax.cli.processes import joined, process_flags
+from mia_jax.cli.processes import BY_HAND, joined, process_flags
 from mia_jax.cli.start import start
 from mia_jax.config import (
     AttacksConfig,
@@ -30,7 +30,7 @@ from mia_jax.identity import RunError
 def run() -> None:
     """Train, attack and report: the whole study of one config.
 
-    Several processes, on as many machines, share the training (docs/clusters.md); process 0 does the rest.
+    Several processes, on as many machines, share training and attacks (docs/clusters.md); process 0 reports.
     """
     _config_flags()
     process_flags()
@@ -42,8 +42,8 @@ def run() -> None:
         with joined() as team, _held(team) as workdir:
             tell = _reporter(team)
             trained = study.train(config, workdir, overwrite=flags.FLAGS.overwrite, tell=tell, team=team)
+            study.attack(trained, tell=tell, team=team)
             if team.number == 0:
-                study.attack(trained, tell=tell)
                 _show(study.report(trained, tell=tell))
 
     start(main, run)
@@ -71,7 +71,8 @@ def train() -> None:
 def attack() -> None:
     """Score the models of a finished training, or the signals of your own models.
 
-    Of a training: --workdir names its run directory; attacks and their constants may be named anew.
+    Of a training: --workdir names its run directory; attacks and their constants may be named anew. Several
+    processes, on as many machines, share the work (docs/clusters.md).
     Of your own models: --signals names a .npz file with `member` [K, N] and what you have of
     `logits` [K, N, C] with `labels` [N], `log_prob` [K, N], `population_logits` [K, Z, C] and others
     (docs/own_scores.md lists them); results and report are written to --workdir.
@@ -86,14 +87,20 @@ def attack() -> None:
     flags.DEFINE_float("embedding_p", 2.0, "The p of the norm, where --signals has embeddings.")
     flags.DEFINE_integer("seed", 0, "Seed of the attacks that draw numbers, with --signals.")
     flags.DEFINE_bool("overwrite", False, "With --signals: delete the results in --workdir first.")
+    process_flags()
 
     def main() -> None:
-        from mia_jax import run_directory, study
+        from mia_jax import study
         from mia_jax.study import own_signals
 
         names = flags.FLAGS.attacks
         attacks = _section_values(AttacksConfig) | ({} if names is None else {"names": names})
         if flags.FLAGS.signals is not None:
+            for name in ("distributed", *BY_HAND):
+                if flags.FLAGS[name].present:
+                    raise ConfigError(
+                        f"--{name} goes with a run: --signals is read by one process; leave it out."
+                    )
             _show(
                 own_signals.attack_file(
                     Path(flags.FLAGS.signals),
@@ -114,9 +121,9 @@ def attack() -> None:
                 f"{flags.FLAGS.workdir} does not exist: run scripts/train.py with this --workdir first, or name a "
                 "file of your own signals with --signals."
             )
-        with _locked(existing=True) as workdir:
-            opened = run_directory.existing(workdir).with_section("attacks", attacks)
-            study.attack(opened.with_section("report", _section_values(ReportConfig)), tell=_reporter())
+        with joined() as team, _held(team, existing=True) as workdir:
+            opened = _agreed(workdir, {"attacks": attacks, "report": _section_values(ReportConfig)}, team)
+            study.attack(opened, tell=_reporter(team), team=team)
 
     start(main, attack)
 
@@ -288,9 +295,26 @@ def _local(place: Any, what: str) -> Path:
     return place
 
 
-def _held(team: Any) -> Any:
+def _held(team: Any, *, existing: bool = False) -> Any:
     """The run directory, held by process 0 for all processes of its job."""
-    return contextlib.nullcontext(_workdir()) if team.number else _locked()
+    return contextlib.nullcontext(_workdir()) if team.number else _locked(existing=existing)
+
+
+def _agreed(workdir: Any, sections: Mapping[str, Mapping[str, Any]], team: Any) -> Any:
+    """A finished run with other settings, as process 0 has it in all processes of a job."""
+    from mia_jax.processes import agreeing
+    from mia_jax.run_directory import RunDirectory, existing
+    from mia_jax.study.environment import environment
+
+    with agreeing(team):
+        environment()  # says how many processes there are, as long as they are together
+        record = None
+        if team.number == 0:
+            run = existing(workdir)
+            for section, values in sections.items():
+                run = run.with_section(section, values)
+            record = run.record
+        return RunDirectory(workdir, team.share("record", record))
 
 
 def _reporter(team: Any = None) -> Any:

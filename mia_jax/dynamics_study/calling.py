@@ -20,7 +20,7 @@ from mia_jax.dynamics.rates import rates, sides
 from mia_jax.identity import RunError
 from mia_jax.run_directory import RunDirectory
 from mia_jax.study import observing
-from mia_jax.study.attacking import enough
+from mia_jax.study.scoring import enough
 from mia_jax.types import Membership
 
 

@@ -29,8 +29,8 @@ from mia_jax.score_table import as_table
 from mia_jax.signals_file import SignalsFile, load
 from mia_jax.store import Address, Store
 from mia_jax.study import assembly
-from mia_jax.study.attacking import scores_of
 from mia_jax.study.environment import environment
+from mia_jax.study.scoring import scores_of
 
 FAMILY = "own"
 """The name under which a person's own models stand in tables."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -39,10 +38,9 @@ class Share(NamedTuple):
 class Work(NamedTuple):
     """What process 0 has decided: the run's config.json, the command's number, chunks of every process by family."""
 
-    job: str
     record: dict[str, Any]
     session: int
-    plans: dict[str, list[int]]
+    plans: dict[str, list[Any]]
     dealt: dict[str, list[list[list[int]]]]
 
     def share(self, family: str, number: int) -> Share:
@@ -82,7 +80,7 @@ def work_of(run: RunDirectory, plans: Mapping[str, Plan], count: int) -> Work:
             totals[process] += load
     session = len(run.sessions()) - 1
     sizes = {family: list(plan) for family, plan in plans.items()}
-    return Work(secrets.token_hex(4), run.record, session, sizes, dealt)
+    return Work(run.record, session, sizes, dealt)
 
 
 def divided(plan: Plan, num_models: int, processes: int, devices: int) -> Plan:
@@ -95,11 +93,13 @@ def divided(plan: Plan, num_models: int, processes: int, devices: int) -> Plan:
     size = -(-even // devices) * devices
     if -(-num_models // size) < min(processes, num_models):
         size = even
-    return Plan(size, min(plan.models_together, -(-size // devices)))
+    return plan._replace(
+        models_per_chunk=size, models_together=min(plan.models_together, -(-size // devices))
+    )
 
 
 @contextmanager
-def at_work(team: Team, run: RunDirectory, job: str, tell: Reporter) -> Iterator[None]:
+def at_work(team: Team, run: RunDirectory, tell: Reporter) -> Iterator[None]:
     """Train within this; it ends once all processes of the job have, and what they did is whole.
 
     Whoever finishes waits for process 0, who waits for all. Raises `JobError` in those that are left where one
@@ -108,16 +108,51 @@ def at_work(team: Team, run: RunDirectory, job: str, tell: Reporter) -> Iterator
     if team.count == 1:
         yield
         return
-    sign = Sign(run.store, _entry(job, team.number), {"state": "working"}, silence=team.silence)
-    sign.begin()
-    try:
+    with _signed(team, run, team.job) as sign:
+        sign.say({"state": "working"})
         yield
         sign.say({"state": "finished"})
         if team.number:
-            _await_first(team, run, job)
+            _await_models(team, run)
         else:
-            _await_all(team, run, job, tell)
+            ended = _others_ended(team, run, team.job, tell)
+            if unfinished := _unfinished(run):
+                raise JobError(_sentence([_ended(*one) for one in ended.items()], unfinished))
         sign.say({"state": "complete"})
+
+
+@contextmanager
+def side_by_side(
+    team: Team, run: RunDirectory, what: str, begin: Callable[[], None], tell: Reporter
+) -> Iterator[list[int]]:
+    """Do one's own part of a work within this, once process 0 has begun; in process 0 it ends when all have ended.
+
+    what: the work's name. begin: what process 0 does before anybody works. Gives a list that in process 0, in the
+    end, holds the numbers of those that did not finish. Raises `JobError` where process 0 does not begin.
+    """
+    job = f"{team.job}-{what}"
+    lost: list[int] = []
+    with _signed(team, run, job) as sign:
+        if team.number:
+            first = _await_first(team, run, job, ("preparing",))
+            if _state(first) in ("preparing", "failed"):
+                raise JobError(f"there is nothing to {what}: {_ended(0, first)}.")
+        else:
+            begin()
+        sign.say({"state": "working"})
+        yield lost
+        sign.say({"state": "finished"})
+        if not team.number:
+            lost += _others_ended(team, run, job, tell)
+
+
+@contextmanager
+def _signed(team: Team, run: RunDirectory, job: str) -> Iterator[Sign]:
+    """Give signs of life within this; an error is left as the last word."""
+    sign = Sign(run.store, _entry(job, team.number), {"state": "preparing"}, silence=team.silence)
+    sign.begin()
+    try:
+        yield sign
     except BaseException as error:
         sign.say({"state": "failed", "reason": str(error) or type(error).__name__})
         raise
@@ -125,35 +160,36 @@ def at_work(team: Team, run: RunDirectory, job: str, tell: Reporter) -> Iterator
         sign.end()
 
 
-def _await_all(team: Team, run: RunDirectory, job: str, tell: Reporter) -> None:
-    """Wait until every other process has ended one way or another, and all models are there (`JobError`)."""
+def _others_ended(team: Team, run: RunDirectory, job: str, tell: Reporter) -> dict[int, Seen]:
+    """Wait until every other process has ended one way or another; those that did not finish, by their numbers."""
     names = {_entry(job, number): number for number in range(1, team.count)}
     watch = Watch(run.store, list(names), silence=team.silence)
     told = False
     while True:
         seen = watch.look()
-        open_ = [
-            name for name, sign in seen.items() if _state(sign) == "working" and sign.silent < team.silence
-        ]
-        if not open_:
-            break
+        alive = [sign for sign in seen.values() if _at_it(sign) and sign.silent < team.silence]
+        if not alive:
+            return {
+                names[name]: sign for name, sign in seen.items() if _at_it(sign) or _state(sign) == "failed"
+            }
         if not told:
-            tell.say(f"waiting for {len(open_)} of {team.count} processes")
+            tell.say(f"waiting for {len(alive)} of {team.count} processes")
             told = True
         time.sleep(_pause(team))
-    unfinished = _unfinished(run)
-    if unfinished:
-        silent = {names[name]: sign for name, sign in seen.items() if _state(sign) in ("working", "failed")}
-        ended = [_ended(number, sign) for number, sign in silent.items()]
-        raise JobError(_sentence(ended, unfinished))
 
 
-def _await_first(team: Team, run: RunDirectory, job: str) -> None:
-    """Wait until process 0 says that all models are there (`JobError` if it says something else, or nothing)."""
+def _await_first(team: Team, run: RunDirectory, job: str, states: tuple[str, ...]) -> Seen:
+    """The sign of process 0 once it is in none of these states any more, or has fallen silent."""
     name = _entry(job, 0)
     watch = Watch(run.store, [name], silence=team.silence)
-    while _state(sign := watch.look()[name]) in ("working", "finished") and sign.silent < team.silence:
+    while _state(sign := watch.look()[name]) in states and sign.silent < team.silence:
         time.sleep(_pause(team))
+    return sign
+
+
+def _await_models(team: Team, run: RunDirectory) -> None:
+    """Wait until process 0 says that all models are there (`JobError` if it says something else, or nothing)."""
+    sign = _await_first(team, run, team.job, ("preparing", "working", "finished"))
     if _state(sign) != "complete" and (unfinished := _unfinished(run)):
         raise JobError(_sentence([_ended(0, sign)], unfinished))
 
@@ -186,8 +222,15 @@ def _ended(number: int, sign: Seen) -> str:
 
 
 def _state(sign: Seen) -> str:
-    """What a process says of itself: working, finished, complete or failed."""
-    return "working" if sign.says is None else sign.says["state"]
+    """What a process says of itself: preparing (as does one that was not seen yet), working, finished, complete
+    or failed.
+    """
+    return "preparing" if sign.says is None else sign.says["state"]
+
+
+def _at_it(sign: Seen) -> bool:
+    """Whether a process says that it has not finished."""
+    return _state(sign) in ("preparing", "working")
 
 
 def _entry(job: str, number: int) -> str:

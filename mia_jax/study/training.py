@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -83,7 +84,7 @@ def train(
         ready, work = _begin(config, workdir, overwrite, tell, team)
     run = RunDirectory(workdir, work.record)
     trained = any(_chunks_left(run, name, work) for name in ready.built)
-    with at_work(team, run, work.job, tell):
+    with at_work(team, run, tell):
         for name in ready.built:
             share = work.share(name, team.number)
             _tell_of_family(run, name, ready, tell)
@@ -143,9 +144,11 @@ def _plan_of(run: RunDirectory, name: str, ready: Prepared, tell: Reporter, team
     asked = training.models_per_chunk
     if begun is not None:
         # What was found to fit then is not measured again.
-        chunk = asked or begun["models_per_chunk"]
         training = dataclasses.replace(
-            training, models_together=begun["models_together"], models_per_chunk=chunk
+            training,
+            models_together=begun["models_together"],
+            models_per_chunk=asked or begun["models_per_chunk"],
+            feed=begun.get("feed", "auto") if training.feed == "auto" else training.feed,
         )
     fitted = planned(
         ready.built[name],
@@ -224,12 +227,19 @@ def _note_other_versions(run: RunDirectory, tell: Reporter) -> None:
     earlier, now = run.sessions(), environment()
     if not earlier:
         return
+    before = {**earlier[-1], "device": _kind(earlier[-1].get("device", ""))}
+    after = {**now, "device": _kind(now["device"])}
     different = [
-        f"{name} {earlier[-1].get(name)} before, {now[name]} now"
-        for name in ("jax", "jaxlib", "backend")
-        if earlier[-1].get(name) != now[name]
+        f"{name} {before.get(name)} before, {after[name]} now"
+        for name in ("jax", "jaxlib", "backend", "device")
+        if before.get(name) != after[name]
     ]
     if different:
         tell.say(
             f"note: this run goes on elsewhere ({'; '.join(different)}): its models may differ in rounding."
         )
+
+
+def _kind(devices: str) -> str:
+    """The kind of the devices of a session, without their number and that of their processes."""
+    return re.sub(r"^\d+ × | in \d+ processes$", "", devices)

@@ -85,8 +85,9 @@ def most_that_fit(size_of: Callable[[int], Need | None], memory: int, most: int)
         count = min(count - 1, count * 7 // 8)
     needed = "more" if found is None else f"{found.size / GIB:.3g} GiB"
     raise ConfigError(
-        f"config.training.memory_gib leaves {memory / GIB:.3g} GiB of each device: one model and its records need "
-        f'{needed}; give it more, lower config.training.batch_size, or set config.training.feed to "blocks".'
+        f"{memory / GIB:.3g} GiB of each device are there for the training (config.training.memory_gib, or what the "
+        f"device says): one model and its records need {needed}; give it more, lower config.training.batch_size, or "
+        'set config.training.feed to "blocks".'
     )
 
 

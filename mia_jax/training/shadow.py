@@ -44,11 +44,13 @@ BLOCK_SHARE = 1 / 16
 
 class Plan(NamedTuple):
     """How K models are cut up. models_per_chunk: trained and written as one unit; models_together:
-    mapped side by side on one device. Only the second may change rounding.
+    mapped side by side on one device. feed: "resident" or "blocks", how records reach it, where the config
+    leaves that open. Only the last two may change rounding.
     """
 
     models_per_chunk: int
     models_together: int
+    feed: str = "resident"
 
 
 class Observed(NamedTuple):
@@ -136,9 +138,10 @@ def planned(
     mesh = mesh or model_mesh()
     num_models = membership.member.shape[0]
     available = memory.device_memory(training, mesh)
-    first = plan(training, num_models, mesh)
     parts = (dataset.pool, dataset.population, dataset.test)
     stays = memory.stays_resident(training, parts, mesh)
+    feed = "resident" if stays else "blocks"
+    first = plan(training, num_models, mesh)._replace(feed=feed)
     fed = "" if stays else f"; {memory.records_size(parts) / memory.GIB:.3g} GiB of records are fed in blocks"
     if training.models_together or available is None or _one_by_one(training, mesh):
         return Fitted(first, fed.removeprefix("; "))
@@ -154,12 +157,12 @@ def planned(
         if stays:
             size = memory.resident_size(programs, shapes, logits=logits)
         else:
-            feed = _in_blocks(recipe, sizes, training, parts, own_keys, tuple(probes), mesh)
-            size = memory.fed_size(feed, shapes, logits=logits)
+            fed_so = _in_blocks(recipe, sizes, training, parts, own_keys, tuple(probes), mesh)
+            size = memory.fed_size(fed_so, shapes, logits=logits)
         return None if size is None else memory.Need(sizes.models_together, size)
 
     found = memory.most_that_fit(size_of, available, first.models_together)
-    sizes = plan(training, num_models, mesh, most=found.models)
+    sizes = plan(training, num_models, mesh, most=found.models)._replace(feed=feed)
     limit = "" if found.models < first.models_together else ", and more would gain nothing"
     said = (
         f"{sizes.models_together} models side by side on a device take {found.size / memory.GIB:.3g} of "
@@ -291,7 +294,7 @@ def train_shadow_models(
     parts = (dataset.pool, dataset.population, dataset.test)
     one_record = jax.tree.map(lambda leaf: leaf[0], parts[0].x)
     own_keys = record_keys(keys.attack, dataset.pool.size) if probes else None
-    if memory.stays_resident(training, parts, mesh):
+    if (sizes.feed if training.feed == "auto" else training.feed) == "resident":
         feed = resident(programs, parts, own_keys, mesh)
     else:
         feed = _in_blocks(recipe, sizes, training, parts, own_keys, tuple(probes), mesh)

@@ -66,7 +66,9 @@ def job():
     started = []
 
     def start(workdir, processes, *flags, script="train", devices=1, before=None):
-        common = [f"--config={CONFIG}", f"--workdir={workdir}", f"--cpu_devices={devices}", *flags]
+        common = [f"--workdir={workdir}", f"--cpu_devices={devices}", *flags]
+        if script != "attack":
+            common = [f"--config={CONFIG}", *common]
         port = free_port()
         for number in range(processes):
             own = [

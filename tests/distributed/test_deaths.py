@@ -1,5 +1,6 @@
 """What a process costs that dies, fails, or meets another that does the same: at most its own segment."""
 
+import json
 import os
 import signal
 import sys
@@ -105,6 +106,27 @@ def test_a_disk_that_takes_no_more_is_one_sentence_and_the_run_goes_on(
     same_as_expected(tmp_path)
 
 
+DIE_AT_THE_FIRST_SCORES = """
+import os, signal
+from mia_jax.run_directory import RunDirectory
+def dies(self, *args, **options):
+    os.kill(os.getpid(), signal.SIGKILL)
+RunDirectory.write_scores = dies
+"""
+
+
+@pytest.mark.slow
+def test_whoever_dies_while_attacking_leaves_its_part_to_process_0(job, done, tmp_path):
+    done(tmp_path / "one", 1, script="run")
+    processes = job(tmp_path / "two", 2, QUICK, script="run", before={1: DIE_AT_THE_FIRST_SCORES})
+    first, second = (process.finish() for process in processes)
+    assert second.code == -signal.SIGKILL
+    assert first.code == 0, first.err
+    assert "attack: process 1 has ended early, and its part is done here" in first.out
+    results = [(tmp_path / name / "results.json").read_text() for name in ("one", "two")]
+    assert json.loads(results[0]) == json.loads(results[1])
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(
     sys.platform != "linux", reason="root's right to write everywhere is given up as Linux has it"
@@ -156,7 +178,7 @@ def test_processes_that_do_not_do_the_same_are_refused(job, tmp_path):
     processes = [process.finish() for process in job(tmp_path, 2, before=other)]
     for process in processes:
         assert process.code in (1, 2)
-        assert "config.training.epochs is '6' there and '9' here" in process.err
+        assert "config.training.epochs is '6' in process 0 and '9' in process 1" in process.err
         assert process.err.count("\n") == 1, process.err
     assert not (tmp_path / "config.json").exists()
 

@@ -58,6 +58,32 @@ def test_a_study_of_two_processes_has_one_report(done, tmp_path):
 
 
 @pytest.mark.slow
+def test_attacks_alone_are_shared_too(done, tmp_path):
+    """Of a finished training, with other attacks than it was made with."""
+    done(tmp_path, 1)
+    attacks = "--attacks=loss,lira_online,rmia_offline"
+    first, _, third = done(tmp_path, 3, attacks, script="attack")
+    assert "attack mlp: lira_online" in first.out
+    assert not third.out + third.err
+    by_three = scores(tmp_path)
+    done(tmp_path, 1, attacks, script="attack")
+    assert by_three.keys() == {
+        (name, t) for name in ("loss", "lira_online", "rmia_offline") for t in range(3)
+    }
+    for place, values in scores(tmp_path).items():
+        np.testing.assert_array_equal(by_three[place], values)
+    sessions = run_directory.existing(tmp_path).sessions()
+    assert "3 × cpu in 3 processes" in [session["device"] for session in sessions]
+
+
+def scores(workdir):
+    """All scores of a run, by attack and checkpoint."""
+    run = run_directory.existing(workdir)
+    names = run.config.attacks.names
+    return {(name, t): run.scores("mlp", name, t) for name in names for t in run.scored("mlp", name)}
+
+
+@pytest.mark.slow
 def test_models_are_added_to_a_finished_run(done, expected, tmp_path):
     done(tmp_path, 1)
     done(tmp_path, 2, "--config.membership.num_models=12")

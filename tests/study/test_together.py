@@ -100,11 +100,11 @@ def test_process_0_waits_for_the_others_and_goes_on_where_all_is_there(finished_
     shutil.copytree(finished_run.path, tmp_path / "run")
     run, tell = run_directory.existing(tmp_path / "run"), Telling()
     sign_of(run, 1, "finished")
-    with together.at_work(Alone(0, 3, silence=0.2), run, "job", tell):
+    with together.at_work(Alone(0, 3, silence=0.2), run, tell):
         pass  # process 2 was never seen, and nothing is missing
     assert tell.said == ["waiting for 1 of 3 processes"]
     assert run.store.read_json("processes/job/0000.json")["state"] == "complete"
-    with together.at_work(Alone(1, 3, silence=0.2), run, "job", tell):
+    with together.at_work(Alone(1, 3, silence=0.2), run, tell):
         pass
     assert len(tell.said) == 1
 
@@ -125,7 +125,7 @@ def test_missing_models_are_counted_and_whoever_ended_is_named(state, words, unf
     )
     with (
         pytest.raises(JobError, match=words),
-        together.at_work(Alone(0, 2, 0.1), unfinished, "job", Silent()),
+        together.at_work(Alone(0, 2, 0.1), unfinished, Silent()),
     ):
         pass
     assert unfinished.store.read_json("processes/job/0000.json")["state"] == "failed"
@@ -136,7 +136,7 @@ def test_others_hear_of_it_from_process_0(unfinished):
     words = r"process 0 has failed \(somebody died\)"
     with (
         pytest.raises(JobError, match=words),
-        together.at_work(Alone(1, 2, 5.0), unfinished, "job", Silent()),
+        together.at_work(Alone(1, 2, 5.0), unfinished, Silent()),
     ):
         pass
 
@@ -144,7 +144,7 @@ def test_others_hear_of_it_from_process_0(unfinished):
 def test_an_error_is_left_as_a_last_word(unfinished):
     with (
         pytest.raises(ValueError, match="mine"),
-        together.at_work(Alone(1, 2, 5.0), unfinished, "job", Silent()),
+        together.at_work(Alone(1, 2, 5.0), unfinished, Silent()),
     ):
         raise ValueError("mine")
     assert unfinished.store.read_json("processes/job/0001.json")["reason"] == "mine"

@@ -13,7 +13,8 @@ from mia_jax.attacks import catalogue
 from mia_jax.config import AttacksConfig, CanariesConfig, ConfigError, RecordingConfig
 from mia_jax.identity import RunError
 from mia_jax.study import observing, without
-from mia_jax.study.attacking import check_references, scores_of, selection
+from mia_jax.study.attacking import check_references, selection
+from mia_jax.study.scoring import scores_of
 
 ROWS = (3, 17, 0, 39)
 LEFT = np.setdiff1d(np.arange(40), ROWS)

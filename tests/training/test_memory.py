@@ -60,7 +60,7 @@ def test_programs_that_cannot_be_compiled_do_not_fit():
 @pytest.mark.parametrize("most", [1, 2, 3, 100])
 def test_too_little_for_one_model_is_refused(most):
     with pytest.raises(
-        ConfigError, match=r"config\.training\.memory_gib leaves .* GiB of each device: one model"
+        ConfigError, match=r"GiB of each device are there .*config\.training\.memory_gib.*: one model"
     ):
         most_that_fit(linear(500, 50)[0], 520, most)
 
@@ -152,7 +152,7 @@ def test_a_plan_of_what_is_fed_fits_too_and_trains_the_same(fit, tiny, dataset, 
     probes = (Probe(lambda params, record, key: {"sum": record.x.sum()}, records_at_once=6),)
     config = dataclasses.replace(adam, memory_gib=1.0, feed="blocks")
     sizes, why = planned(tiny, dataset, draw(6), config, probes=probes)
-    assert sizes == Plan(6, 3)
+    assert sizes == Plan(6, 3, "blocks")
     assert "records are fed in blocks" in why
     fed = train(tiny, draw(6), config, (4,), probes=probes, sizes=None)
     stays = train(
