@@ -28,6 +28,7 @@ COLUMNS = (
     "written, MB/s, all hosts",
     "one host",
     "attacks in one process",
+    "in all",
 )
 
 
@@ -106,7 +107,7 @@ def share_of_rate(fill: Sequence[tuple[float, float]], models: float) -> float:
 
 
 def row_of(study: Study, rates: Rates, devices: int) -> tuple[str, ...]:
-    """One row of the table, in the order of COLUMNS."""
+    """One row of the table, in the order of COLUMNS; one process for each accelerator."""
     each = study.models / devices
     share = share_of_rate(rates.fill, each)
     rate = devices * rates.flop_per_s * share
@@ -124,6 +125,7 @@ def row_of(study: Study, rates: Rates, devices: int) -> tuple[str, ...]:
         f"{per_s / 1e6:,.0f}",
         f"{per_s / 1e6 / math.ceil(devices / DEVICES_PER_HOST):,.0f}",
         _time(attacks),
+        _time(attacks / devices),
     )
 
 
