@@ -34,11 +34,11 @@ class _Steps(NamedTuple):
 
 
 _HALF = 2**31
-"""Products of numbers below it and their sums are exact in int64."""
+"""A number's part below it, times counts of fewer than 2^32 in all, is exact in int64."""
 
 
 def _exact_dot(many: np.ndarray, counts: np.ndarray) -> int:
-    """The sum of products, exact where int64 would overflow: int64 [S] each, counts of fewer than 2^32 in all."""
+    """The sum of products, exact where int64 would overflow: int64 [S] each, below 2^61 and of a sum below 2^32."""
     high, low = np.divmod(many, _HALF)
     return int(high @ counts) * _HALF + int(low @ counts)
 

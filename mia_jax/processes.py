@@ -229,18 +229,15 @@ def join(launch: Launch, *, silence: float = SILENCE, to_start: int = TO_START) 
             f"the processes of this job did not find each other: {_first_line(error)}; see that process 0's port is "
             "free, and open to the others."
         ) from None
-    # JAX offers its key-value store to libraries by this name only.
-    state = distributed.global_state
-    team = Joined(
-        state.client, state.process_id, state.num_processes, leave=jax.distributed.shutdown, silence=silence
-    )
     try:
         jax.local_devices()
     except RuntimeError as error:
-        sentence = f"the devices of this job's processes did not start: {_first_line(error)}."
-        team.fail(sentence)
-        raise JobError(sentence) from None
-    return team
+        raise JobError(f"the devices of this job's processes did not start: {_first_line(error)}.") from None
+    # JAX offers its key-value store to libraries by this name only.
+    state = distributed.global_state
+    return Joined(
+        state.client, state.process_id, state.num_processes, leave=jax.distributed.shutdown, silence=silence
+    )
 
 
 def _first_line(error: Exception) -> str:

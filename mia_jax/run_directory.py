@@ -11,10 +11,10 @@ signals/FAMILY/PART/…  Zarr arrays [K, T, N]
 commits/FAMILY/…       one record per finished segment: what has no record, does not exist
 states/FAMILY/…        where an unfinished chunk of models goes on
 parameters/FAMILY/…    where asked for
-processes/JOB/…        signs of life of a training's processes, where it has several
+processes/JOB/…        signs of life of processes that train or attack together
 tradeoff/              what a trade-off summarised of this run
 dynamics/              what following its records measured; dynamics.html, arms/, records/, …: what that shows
-scores/FAMILY/ATTACK   Zarr arrays [K, T, N], and ATTACK.json: what made them
+scores/FAMILY/ATTACK   Zarr arrays [K, T, N] below the name of the job, and ATTACK.json: what made them, and which
 results.json, results.csv, utility.csv, slices.csv, privacy.csv, audit.csv, vulnerability/, figures/, report.html
 """
 
@@ -33,9 +33,10 @@ from mia_jax import config as configs
 from mia_jax.blocks import records_at_once, whole
 from mia_jax.config import Config, FamilyConfig
 from mia_jax.identity import FORMAT, JobError, RunError, check_format, check_same, family_hash
+from mia_jax.processes import ALONE
 from mia_jax.segments import Segments
 from mia_jax.signs_of_life import LOCK, SILENCE, leased
-from mia_jax.store import Address, Store, address, has_locks, unwritten
+from mia_jax.store import LOCKED, WITHOUT_LOCKS, Address, Store, address, unwritten
 from mia_jax.training import Plan
 from mia_jax.types import Dataset, Membership
 
@@ -220,15 +221,23 @@ class RunDirectory:
         self.store.delete_under(f"scores/{family}/{attack}/")
 
     def write_scores(
-        self, family: str, attack: str, checkpoint: int, scores: np.ndarray, *, first_record: int = 0
+        self,
+        family: str,
+        attack: str,
+        checkpoint: int,
+        scores: np.ndarray,
+        *,
+        first_record: int = 0,
+        job: str = ALONE.job,
     ) -> None:
         """Write one attack's scores [K, N'] of the records from `first_record` on at one checkpoint.
 
-        Blocks of `blocks.records_at_once` records, begun at multiples of it, are files of their own.
+        Blocks of `blocks.records_at_once` records, begun at multiples of it, are files of their own. job: whose scores
+        these are; those of one that was taken for dead never get among another's.
         """
         models, records = scores.shape[0], self.config.data.pool_size
         array = self.store.array(
-            f"scores/{family}/{attack}",
+            f"scores/{family}/{attack}/{job}",
             (models, len(self.epochs), records),
             np.float64,
             models_per_chunk=models,
@@ -238,22 +247,29 @@ class RunDirectory:
             [(array[:, :, first_record : first_record + scores.shape[1]], 0, models, checkpoint, scores)]
         )
 
-    def sign_scores(self, family: str, attack: str, checkpoints: Sequence[int]) -> None:
+    def sign_scores(
+        self, family: str, attack: str, checkpoints: Sequence[int], *, job: str = ALONE.job
+    ) -> None:
         """Say what made an attack's scores, and at which checkpoints it could be run, once all are written."""
-        signed = {**self._scores_signature(family), "checkpoints": list(checkpoints)}
+        signed = {**self._scores_signature(family), "checkpoints": list(checkpoints), "job": job}
         self.store.write_json(f"scores/{family}/{attack}.json", signed)
 
     def scored(self, family: str, attack: str) -> list[int]:
         """The checkpoints at which an attack was run; scores that are missing, unfinished or of another
         making are refused (`RunError`).
         """
+        return self._signed(family, attack)["checkpoints"]
+
+    def _signed(self, family: str, attack: str) -> dict[str, Any]:
+        """What was said of an attack's scores (`RunError`)."""
         signed = self.store.read_json(f"scores/{family}/{attack}.json") or {}
-        if {**signed, "checkpoints": None} != {**self._scores_signature(family), "checkpoints": None}:
+        signature = self._scores_signature(family)
+        if {name: signed.get(name) for name in signature} != signature or "job" not in signed:
             what = "scores of other models or attack settings" if signed else "no finished scores"
             raise RunError(
                 f"{self.path} holds {what} of attack {attack} for family {family}: run scripts/attack.py on it first."
             )
-        return signed["checkpoints"]
+        return signed
 
     def scores(
         self,
@@ -271,9 +287,10 @@ class RunDirectory:
         """
         first, last = whole(models, self.config.membership.num_models)
         start, stop = whole(records, self.config.data.pool_size)
-        if checkpoint not in self.scored(family, attack):
+        signed = self._signed(family, attack)
+        if checkpoint not in signed["checkpoints"]:
             return np.full((last - first, stop - start), np.nan)
-        name = f"scores/{family}/{attack}"
+        name = f"scores/{family}/{attack}/{signed['job']}"
         found = self.store.read_block(name, first, last, checkpoint, records=slice(start, stop))
         if unwritten(found):
             raise RunError(
@@ -368,19 +385,20 @@ def locked(
             yield place
         return
     with _lock_file(place) as handle:
-        if not has_locks(place):
-            with leased(Store(place), silence=silence, say=say):
-                # What the dead have left holds their files for ever.
-                for left in [file for file in place.rglob("*.__lock") if file.name != f"{LOCK}.__lock"]:
-                    left.unlink(missing_ok=True)
-                yield place
-            return
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise JobError(
                 f"{place} is in use by another process: wait for it, or name another --workdir."
             ) from None
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+            with leased(Store(place), silence=silence, say=say):
+                # What the dead have left holds their files for ever.
+                Store(place).release(but=LOCK)
+                yield place
+            return
         yield place
 
 
@@ -401,12 +419,12 @@ def check_empty(path: Address) -> None:
 
     config.json is what a run writes first and removes last: where it is missing, nothing is a run's.
     """
-    place, half_made = address(path), {"lock", LOCK, "config.json.__lock"}
+    place, half_made = address(path), {"lock", LOCK}
     if isinstance(place, Path):
         there = [entry.name for entry in place.iterdir()] if place.exists() else []
     else:
         there = Store(place).names()
-    strangers = [name for name in there if name not in half_made]
+    strangers = [name for name in there if name not in half_made and not name.endswith(LOCKED)]
     if strangers:
         raise RunError(
             f"{path} is not empty and holds no run ({sorted(strangers)[0]} is there): name another --workdir."
@@ -418,7 +436,7 @@ def remove(path: Address, names: Sequence[str]) -> None:
     place = address(path)
     for name in names:
         if isinstance(place, Path):
-            for entry in (place / name, place / f"{name}.__lock"):
+            for entry in (place / name, place / f"{name}{LOCKED}"):
                 if entry.is_dir():
                     shutil.rmtree(entry)
                 else:

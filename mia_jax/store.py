@@ -14,6 +14,7 @@ import json
 import math
 import os
 import re
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -63,19 +64,22 @@ WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 """What a network file system without locks answers to one who asks for them."""
 
 
-def has_locks(path: Path) -> bool:
-    """Whether the file system of a path, or of the nearest folder above it that is there, has locks."""
-    there = next((folder for folder in (path, *path.absolute().parents) if folder.exists()), None)
+LOCKED = ".__lock"
+"""How the names of files end that hold others."""
+
+
+def has_locks(folder: Path) -> bool:
+    """Whether the file system of a folder, or of the nearest one above it that is there, has locks.
+
+    A file of its own is asked: of folders, network file systems keep locks that nobody else sees, and a file that
+    others lock would look locked to them.
+    """
+    there = next((place for place in (folder, *folder.absolute().parents) if place.is_dir()), folder)
     try:
-        handle = os.open(there or "/", os.O_RDONLY)
-    except OSError:  # whoever writes there will hear of it
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
+        with tempfile.TemporaryFile(dir=there, suffix=LOCKED) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:  # whoever writes where this cannot will hear of it
         return error.errno not in WITHOUT_LOCKS
-    finally:
-        os.close(handle)
     return True
 
 
@@ -139,6 +143,16 @@ class Store:
             self._entries.delete_range(ts.KvStore.KeyRange(prefix, prefix + "\U0010ffff")).result()
         except ValueError as error:
             raise _sentence("delete", f"{self.address}/{prefix}", error) from None
+
+    def release(self, under: str = "", *, but: str = "") -> None:
+        """Remove what holds files, other than the one of an entry, below a folder whose other writers are all dead.
+
+        Only where there are no locks; the system's own end with their process.
+        """
+        if isinstance(self.place, Path) and not has_locks(self.place):
+            for left in list((self.place / under).rglob(f"*{LOCKED}")):
+                if left != self.place / f"{but}{LOCKED}":
+                    left.unlink(missing_ok=True)
 
     def names(self, prefix: str = "") -> list[str]:
         """The names of all entries that begin with `prefix`, sorted."""
@@ -365,7 +379,9 @@ def _metadata(
     """The Zarr metadata of an array [K, T, N, …] that is written in files of so many models and records."""
     models, records, rest = min(models_per_chunk, shape[0]), min(records_per_file, shape[2]), shape[3:]
     width = math.prod(rest)
-    piece = piece_of(models, records, width)
+    some, most = piece_of(models, records, width)
+    # No piece, and so no file, reaches beyond what is written at once.
+    piece = some, min(most, records)
     # Any piece can be checked when it is read alone.
     codecs: list[dict[str, Any]] = [
         {"name": "bytes", "configuration": {"endian": "little"}},

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -202,15 +203,27 @@ def without_locks(monkeypatch):
     monkeypatch.setattr(fcntl, "flock", refused)
 
 
-def test_where_there_are_no_locks_files_beside_hold_what_is_written(without_locks, tmp_path, monkeypatch):
+def test_where_there_are_no_locks_files_beside_hold_what_is_written(without_locks, tmp_path):
     assert not has_locks(tmp_path / "not" / "there" / "yet")
     store = Store(tmp_path)
     store.write("a/b", b"1")
-    assert store.read("a/b") == b"1"
-    array = store.array("x", (2, 1, 4), np.float32, models_per_chunk=1)
-    store.write_blocks([(array, 0, 1, 0, np.ones((1, 4), np.float32))])
-    np.testing.assert_array_equal(store.read_block("x", 0, 1, 0), np.ones((1, 4)))
+    held = tmp_path / "a" / "b.__lock"
+    held.touch()
+    with ThreadPoolExecutor(1) as threads:
+        writing = threads.submit(store.write, "a/b", b"2")
+        with pytest.raises(TimeoutError):
+            writing.result(timeout=0.5)
+        assert store.read("a/b") == b"1"
+        store.release("a/")
+        writing.result(timeout=60)
+    assert store.read("a/b") == b"2"
     assert not list(tmp_path.rglob("*.__lock"))
+
+
+def test_where_there_are_locks_nothing_is_released(tmp_path):
+    (tmp_path / "b.__lock").touch()
+    Store(tmp_path).release()
+    assert (tmp_path / "b.__lock").exists()
 
 
 def test_a_store_without_locks_is_held_by_an_entry_and_what_the_dead_hold_is_free(without_locks, tmp_path):

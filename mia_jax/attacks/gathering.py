@@ -25,6 +25,10 @@ SAMPLING = 7919
 DEEP = 4
 """Numbers of a record and model that weigh as much as one entry: an attack holds fewer copies of such signals."""
 
+FEATURES = 16
+"""Features of a record that weigh as much as one entry: there is one copy of them, whatever the number of models, and
+narrow blocks read the pieces of signals again and again."""
+
 
 def cut(seen: Observations, width: int | None = None) -> Blocks:
     """Observations in blocks of `width` records; None: as many as `width_of` allows."""
@@ -53,7 +57,7 @@ def width_of(seen: Observations) -> int:
         if value is not None and name not in {*APART, "member", "labels", "features"}
     ]
     of_signals = len(np.asarray(seen.member)) * max(1, -(-max(inner, default=1) // DEEP))
-    of_features = 0 if seen.features is None else math.prod(np.shape(seen.features)[1:])
+    of_features = 0 if seen.features is None else math.prod(np.shape(seen.features)[1:]) // FEATURES
     return records_at_once(max(of_signals, of_features))
 
 

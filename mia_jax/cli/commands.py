@@ -302,12 +302,15 @@ def _held(team: Any, *, existing: bool = False) -> Any:
 
 def _agreed(workdir: Any, sections: Mapping[str, Mapping[str, Any]], team: Any) -> Any:
     """A finished run with other settings, as process 0 has it in all processes of a job."""
-    from mia_jax.processes import agreeing
+    from mia_jax.processes import agreeing, check_agreed
     from mia_jax.run_directory import RunDirectory, existing
     from mia_jax.study.environment import environment
+    from mia_jax.study.together import software
 
     with agreeing(team):
         environment()  # says how many processes there are, as long as they are together
+        given = {f"--{name}": str(value) for values in sections.values() for name, value in values.items()}
+        check_agreed(team.gather("facts", {**software(), **given}))
         record = None
         if team.number == 0:
             run = existing(workdir)

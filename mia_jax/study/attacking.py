@@ -31,63 +31,92 @@ def attack(run: RunDirectory, *, tell: Reporter | None = None, team: Team = ALON
     process 0 does not begin.
     """
     tell = tell or Silent()
-    never = observing.never_members(run)
-    check_references(run.config, int(never.sum()))
-    for family in run.config.families:
-        run.segments(family).check_complete()
-    check_possible(run)
-    _check_readable(run)
-    if team.number == 0:
-        run.keep_config()
-        run.keep_session(environment())
-    if team.count == 1:
-        for task, turn, scorer in _tasks(run, tell):
-            run.forget_scores(task.family, task.attack.name)
-            _score(run, task, turn, scorer, 0, 1)
-            run.sign_scores(task.family, task.attack.name, task.checkpoints)
+    if team.count > 1:
+        _attack_together(run, tell, team)
         return
-    _attack_together(run, tell, team)
+    _check(run)
+    for family, possible in _possible(run, tell).items():
+        for task, turn, scorer in _tasks(run, family, possible, team.job, tell):
+            run.forget_scores(family, task.attack.name)
+            _score(run, task, turn, scorer, 0, 1)
+            run.sign_scores(family, task.attack.name, task.checkpoints, job=team.job)
 
 
 def _attack_together(run: RunDirectory, tell: Reporter, team: Team) -> None:
     """The same by several processes: nobody begins before the old scores are gone, all are signed in the end."""
 
-    def begin() -> None:
+    def begin() -> Possible:
+        _check(run)
         for family in run.config.families:
             for one in selection(run, family).attacks:
                 run.forget_scores(family, one.name)
+        return _possible(run, tell)
 
-    with side_by_side(team, run, "attack", begin, tell) as lost:
-        for task, turn, scorer in _tasks(run, tell):
-            _score(run, task, turn, scorer, team.number, team.count)
-    for number in lost:
-        tell.say(f"attack: process {number} has ended early, and its part is done here")
-        for task, turn, scorer in _tasks(run, Silent()):
-            _score(run, task, turn, scorer, number, team.count)
+    def score(possible: Possible, number: int, tell: Reporter) -> None:
+        for family, checkpoints in possible.items():
+            for task, turn, scorer in _tasks(run, family, checkpoints, team.job, tell):
+                _score(run, task, turn, scorer, number, team.count)
+
+    with side_by_side(team, run, "attack", begin, tell) as work:
+        score(work.agreed, team.number, tell)
+    for number, reason in work.lost.items():
+        tell.say(f"attack: {reason}: its part is done here")
+        # Where files hold what is written, the dead hold theirs for ever.
+        run.store.release("scores/")
+        score(work.agreed, number, Silent())
     if team.number == 0:
-        for task, _, _ in _tasks(run, Silent()):
-            run.sign_scores(task.family, task.attack.name, task.checkpoints)
+        for family, checkpoints in work.agreed.items():
+            for name, numbers in checkpoints.items():
+                run.sign_scores(family, name, numbers, job=team.job)
 
 
-def _tasks(run: RunDirectory, tell: Reporter) -> Iterator[tuple[Task, int, Family]]:
-    """What is to be scored, one attack after another, with its turn and its family's scorer; says what is left out."""
-    turns: dict[Any, int] = {}
+def _check(run: RunDirectory) -> None:
+    """Refuse what cannot be attacked as asked (`RunError`, `ConfigError`), and write down what is asked."""
+    check_references(run.config, int(observing.never_members(run).sum()))
+    for family in run.config.families:
+        run.segments(family).check_complete()
+    check_possible(run)
+    _check_readable(run)
+    run.keep_config()
+    run.keep_session(environment())
+
+
+Possible = dict[str, dict[str, list[int]]]
+"""By family and attack, the numbers of the checkpoints at which it can be run."""
+
+
+def _possible(run: RunDirectory, tell: Reporter) -> Possible:
+    """What can be scored here; says what is left out."""
+    found: Possible = {}
     for family in run.config.families:
         for name, reason in skipped(run, family).items():
             tell.say(f"attack {family}: {name} is left out, it {reason}")
         there = [observing.available(run, family, number) for number in range(len(run.epochs))]
-        selected = selection(run, family).attacks
-        scorer = Family(run, family, selected)
-        for one in selected:
+        found[family] = {}
+        for one in selection(run, family).attacks:
             unreadable = observing.unreadable(run, one.needs)
-            tell.say(f"attack {family}: {one.name}{' is left out: ' + unreadable if unreadable else ''}")
-            possible = [
+            if unreadable:
+                tell.say(f"attack {family}: {one.name} is left out: {unreadable}")
+            found[family][one.name] = [
                 number for number, fields in enumerate(there) if one.needs <= fields and not unreadable
             ]
-            # Whoever makes a fit for one attack has the same records of another that needs the same.
-            shares = one.fit if one.learns else one.name
-            yield Task(family, one, possible), turns.setdefault(shares, len(turns)), scorer
-            scorer.done(one)
+    return found
+
+
+def _tasks(
+    run: RunDirectory, family: str, possible: dict[str, list[int]], job: str, tell: Reporter
+) -> Iterator[tuple[Task, int, Family]]:
+    """What is to be scored of a family, one attack after another, with its turn and the family's scorer."""
+    turns: dict[Any, int] = {}
+    selected = selection(run, family).attacks
+    scorer = Family(run, family, selected, job)
+    for one in selected:
+        if possible[one.name]:
+            tell.say(f"attack {family}: {one.name}")
+        # Whoever makes a fit for one attack has the same records of another that needs the same.
+        shares = one.fit if one.learns else one.name
+        yield Task(one, possible[one.name]), turns.setdefault(shares, len(turns)), scorer
+        scorer.done(one)
 
 
 def _score(run: RunDirectory, task: Task, turn: int, scorer: Family, number: int, count: int) -> None:

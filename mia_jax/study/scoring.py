@@ -1,36 +1,30 @@
-"""Scores of attacks block after block of records: side by side on a machine's cores, dealt out to processes.
+"""Scores of attacks block after block of records, dealt out to processes.
 
-Blocks need nothing of each other but what was fitted to all records, so neither changes a number. A process is
-dealt whole files of scores: no two write the same one.
+Blocks need nothing of each other but what was fitted to all records, so who scores them changes no number. A process
+is dealt whole files of scores: no two write the same one.
 """
 
 from __future__ import annotations
 
 import collections
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mia_jax.attacks import Attack, Blocks, Observations, cut, leaving_out
 from mia_jax.blocks import records_at_once
-from mia_jax.parallel import usable_cores
 from mia_jax.run_directory import RunDirectory
 from mia_jax.study import observing
 
 FEWEST_MODELS = 4
 """Usable models below which nothing is attacked."""
 
-BLOCKS_AT_ONCE = 4
-"""The most blocks judged side by side, however many cores there are: memory is theirs together."""
-
 
 class Task(NamedTuple):
-    """One attack on one family, and the numbers of the checkpoints at which it can be run."""
+    """One attack, and the numbers of the checkpoints at which it can be run."""
 
-    family: str
     attack: Attack
     checkpoints: list[int]
 
@@ -61,10 +55,10 @@ def dealt(
 
 
 class Family:
-    """A family of a run, to be scored with several attacks."""
+    """A family of a run, to be scored with several attacks by a job of this name."""
 
-    def __init__(self, run: RunDirectory, family: str, attacks: Iterable[Attack]) -> None:
-        self._run, self._family = run, family
+    def __init__(self, run: RunDirectory, family: str, attacks: Iterable[Attack], job: str) -> None:
+        self._run, self._family, self._job = run, family, job
         self._drawn, self._never = run.membership(lists=False), observing.never_members(run)
         self._fits = _Fits(attacks)
         self._fitness = functools.cache(
@@ -82,7 +76,9 @@ class Family:
             fitted = self._fits.of(one, part.checkpoint, blocks)
             found = _scored(one, _within(blocks, part.records), fitted, self._never)
         for first, scores in _by_file(found, valid.size, part.records):
-            self._run.write_scores(self._family, one.name, part.checkpoint, scores, first_record=first)
+            self._run.write_scores(
+                self._family, one.name, part.checkpoint, scores, first_record=first, job=self._job
+            )
 
     def done(self, one: Attack) -> None:
         """That nothing more is scored with an attack."""
@@ -165,23 +161,7 @@ def _scored(
         scores[:, ~never[part]] = own
         return scores
 
-    return zip(blocks.parts, _side_by_side(judge, blocks.parts), strict=True)
-
-
-def _side_by_side(work: Callable[[slice], np.ndarray], parts: Sequence[slice]) -> Iterator[np.ndarray]:
-    """What the work on each part gives, in their order, with as many at once as there are cores for."""
-    at_once = min(BLOCKS_AT_ONCE, usable_cores(), len(parts))
-    if at_once < 2:
-        yield from map(work, parts)
-        return
-    waiting: collections.deque[Future[np.ndarray]] = collections.deque()
-    with ThreadPoolExecutor(at_once) as threads:
-        for part in parts:
-            if len(waiting) == at_once:
-                yield waiting.popleft().result()
-            waiting.append(threads.submit(work, part))
-        while waiting:
-            yield waiting.popleft().result()
+    return ((part, judge(part)) for part in blocks.parts)
 
 
 def _by_file(

@@ -49,17 +49,24 @@ class Work(NamedTuple):
         return Share(Plan(*self.plans[family]), own)
 
 
+def software() -> dict[str, Any]:
+    """What all processes of a job must run on alike, by name."""
+    devices = jax.local_devices()
+    return {
+        "mia_jax": __version__,
+        "jax": jax.__version__,
+        "device": f"{devices[0].platform} {devices[0].device_kind}",
+    }
+
+
 def facts(config: configs.Config, dataset: Dataset, drawn: Membership) -> dict[str, Any]:
     """What must be the same in all processes of a job, by name."""
     values = {
         name: value for name, value in flat(configs.to_mapping(config)).items() if name not in _MAY_DIFFER
     }
-    devices = jax.local_devices()
     member = np.packbits(np.asarray(drawn.member)).tobytes()
     return {
-        "mia_jax": __version__,
-        "jax": jax.__version__,
-        "device": f"{devices[0].platform} {devices[0].device_kind}",
+        **software(),
         **{f"config.{name}": str(value) for name, value in values.items()},
         "the data's fingerprint": dataset.facts["fingerprint"][:12],
         "the membership's hash": hashlib.sha256(member).hexdigest()[:12],
@@ -121,29 +128,41 @@ def at_work(team: Team, run: RunDirectory, tell: Reporter) -> Iterator[None]:
         sign.say({"state": "complete"})
 
 
+class Joint(NamedTuple):
+    """What several processes do side by side. agreed: what process 0 has decided, which can be written as JSON.
+
+    lost: in process 0, in the end, the processes that did not finish, by number, and in words how they ended.
+    """
+
+    agreed: Any
+    lost: dict[int, str]
+
+
 @contextmanager
 def side_by_side(
-    team: Team, run: RunDirectory, what: str, begin: Callable[[], None], tell: Reporter
-) -> Iterator[list[int]]:
+    team: Team, run: RunDirectory, what: str, begin: Callable[[], Any], tell: Reporter
+) -> Iterator[Joint]:
     """Do one's own part of a work within this, once process 0 has begun; in process 0 it ends when all have ended.
 
-    what: the work's name. begin: what process 0 does before anybody works. Gives a list that in process 0, in the
-    end, holds the numbers of those that did not finish. Raises `JobError` where process 0 does not begin.
+    what: the work's name. begin: what process 0 does and decides before anybody works. Raises `JobError` where
+    process 0 does not begin.
     """
     job = f"{team.job}-{what}"
-    lost: list[int] = []
     with _signed(team, run, job) as sign:
         if team.number:
             first = _await_first(team, run, job, ("preparing",))
-            if _state(first) in ("preparing", "failed"):
+            if first.says is None or _state(first) in ("preparing", "failed"):
                 raise JobError(f"there is nothing to {what}: {_ended(0, first)}.")
+            agreed = first.says["agreed"]
         else:
-            begin()
-        sign.say({"state": "working"})
-        yield lost
+            agreed = begin()
+        work = Joint(agreed, {})
+        sign.say({"state": "working", **({} if team.number else {"agreed": agreed})})
+        yield work
         sign.say({"state": "finished"})
         if not team.number:
-            lost += _others_ended(team, run, job, tell)
+            ended = _others_ended(team, run, job, tell)
+            work.lost.update({number: _ended(number, seen) for number, seen in ended.items()})
 
 
 @contextmanager

@@ -83,6 +83,9 @@ def train(
     with agreeing(team):
         ready, work = _begin(config, workdir, overwrite, tell, team)
     run = RunDirectory(workdir, work.record)
+    if team.number:
+        # The records may lie elsewhere on this machine; only process 0 writes the config down.
+        run = run.with_section("data", {"source": config.data.source, "directory": config.data.directory})
     trained = any(_chunks_left(run, name, work) for name in ready.built)
     with at_work(team, run, tell):
         for name in ready.built:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,15 +42,19 @@ BLOCK_SHARE = 1 / 16
 """Of a device's memory, the most that one block of records takes where they are fed in blocks."""
 
 
+Feeding = Literal["auto", "resident", "blocks"]
+"""How records reach the devices."""
+
+
 class Plan(NamedTuple):
     """How K models are cut up. models_per_chunk: trained and written as one unit; models_together:
     mapped side by side on one device. feed: "resident" or "blocks", how records reach it, where the config
-    leaves that open. Only the last two may change rounding.
+    leaves that open ("auto": by its memory). Only the last two may change rounding.
     """
 
     models_per_chunk: int
     models_together: int
-    feed: str = "resident"
+    feed: Feeding = "auto"
 
 
 class Observed(NamedTuple):
@@ -140,7 +144,7 @@ def planned(
     available = memory.device_memory(training, mesh)
     parts = (dataset.pool, dataset.population, dataset.test)
     stays = memory.stays_resident(training, parts, mesh)
-    feed = "resident" if stays else "blocks"
+    feed: Feeding = "resident" if stays else "blocks"
     first = plan(training, num_models, mesh)._replace(feed=feed)
     fed = "" if stays else f"; {memory.records_size(parts) / memory.GIB:.3g} GiB of records are fed in blocks"
     if training.models_together or available is None or _one_by_one(training, mesh):
@@ -262,7 +266,7 @@ def train_shadow_models(
     finished.
 
     The same keys give the same arrays bit for bit for any devices, chunks and interruptions;
-    `models_together` and the matmul precision may change rounding.
+    `models_together`, the feed and the matmul precision may change rounding.
     """
     for part in ("pool", "population", "test"):
         if not getattr(dataset, part).size:
@@ -294,7 +298,8 @@ def train_shadow_models(
     parts = (dataset.pool, dataset.population, dataset.test)
     one_record = jax.tree.map(lambda leaf: leaf[0], parts[0].x)
     own_keys = record_keys(keys.attack, dataset.pool.size) if probes else None
-    if (sizes.feed if training.feed == "auto" else training.feed) == "resident":
+    fed = training if training.feed != "auto" else dataclasses.replace(training, feed=sizes.feed)
+    if memory.stays_resident(fed, parts, mesh):
         feed = resident(programs, parts, own_keys, mesh)
     else:
         feed = _in_blocks(recipe, sizes, training, parts, own_keys, tuple(probes), mesh)

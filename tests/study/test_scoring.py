@@ -1,8 +1,7 @@
-"""Attacks that several processes and several cores share: the same scores, whoever makes them."""
+"""Attacks that several processes share: the same scores, whoever makes them."""
 
 import shutil
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,10 +9,12 @@ import pytest
 from mia_jax import run_directory, study
 from mia_jax.attacks import Attack, Observations
 from mia_jax.attacks.base import NO_SIDE
+from mia_jax.blocks import records_at_once
 from mia_jax.identity import JobError, RunError
 from mia_jax.processes import Alone
 from mia_jax.progress import Silent
 from mia_jax.signs_of_life import Sign
+from mia_jax.store import Store
 from mia_jax.study import scoring
 
 
@@ -49,9 +50,20 @@ def attack_by(path, count, present, silence=60.0, tell=None):
         said = tell if number == 0 else None
         return study.attack(run, tell=said, team=Alone(number, count, silence))
 
-    with ThreadPoolExecutor(count) as threads:
-        ended = {number: threads.submit(one, number) for number in present}
-    return {number: future.exception() for number, future in ended.items()}
+    ended = {}
+
+    def keep(number):
+        try:
+            ended[number] = one(number)
+        except Exception as error:
+            ended[number] = error
+
+    threads = [threading.Thread(target=keep, args=[number], name=f"process_{number}") for number in present]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return ended
 
 
 def same_scores(path, expected):
@@ -74,10 +86,10 @@ def test_no_file_of_scores_is_written_by_two(copied, small_files, monkeypatch):
     written, turn = [], threading.Lock()
     write = run_directory.RunDirectory.write_scores
 
-    def noted(run, family, attack, checkpoint, scores, *, first_record):
+    def noted(run, family, attack, checkpoint, scores, *, first_record, job):
         with turn:
             written.append((attack, checkpoint, first_record))
-        write(run, family, attack, checkpoint, scores, first_record=first_record)
+        write(run, family, attack, checkpoint, scores, first_record=first_record, job=job)
 
     monkeypatch.setattr(run_directory.RunDirectory, "write_scores", noted)
     assert not any(attack_by(copied, 3, range(3)).values())
@@ -87,7 +99,8 @@ def test_no_file_of_scores_is_written_by_two(copied, small_files, monkeypatch):
 def test_what_a_dead_process_was_dealt_is_done_by_the_first(copied, finished_run, small_files):
     tell = Telling()
     assert attack_by(copied, 3, [0, 1], silence=1.0, tell=tell) == {0: None, 1: None}
-    assert "attack: process 2 has ended early, and its part is done here" in tell.said
+    never = "process 2 has never been seen in the run directory, which all processes must share"
+    assert f"attack: {never}: its part is done here" in tell.said
     same_scores(copied, finished_run)
 
 
@@ -137,21 +150,6 @@ def test_every_file_is_dealt_once_and_evenly(checkpoints, records, size, count):
         assert max(counts) - min(counts) <= 1
 
 
-def test_blocks_are_judged_side_by_side_and_stay_in_order(monkeypatch):
-    monkeypatch.setattr(scoring, "usable_cores", lambda: 3)
-    monkeypatch.setattr("mia_jax.blocks.ENTRIES", 4)
-    meeting = threading.Barrier(3, timeout=20)
-
-    def judge(seen, fitted):
-        meeting.wait()  # passes only with three at once
-        return np.asarray(seen.log_prob, np.float64)
-
-    one = Attack("a", "A", "t", "s", NO_SIDE, frozenset({"log_prob"}), judge)
-    log_prob = np.arange(36.0).reshape(4, 9)
-    found = scoring.scores_of(one, Observations(np.zeros((4, 9), bool), log_prob=log_prob))
-    np.testing.assert_array_equal(found, log_prob)
-
-
 def test_an_error_of_a_later_block_says_where_its_records_begin(monkeypatch):
     monkeypatch.setattr("mia_jax.blocks.ENTRIES", 4)
 
@@ -169,14 +167,55 @@ def test_an_error_of_a_later_block_says_where_its_records_begin(monkeypatch):
 def test_scores_whose_file_is_lost_are_refused(copied, finished_run, small_files):
     attack_by(copied, 1, [0])
     run = run_directory.existing(copied)
-    some = run.store.names("scores/mlp/loss/c/")
+    some = run.store.names("scores/mlp/loss/job/c/")
     lost = [name for name in some if name.endswith("/1/2")]
     assert len(lost) == 1
     run.store.delete(lost[0])
     run.scores("mlp", "loss", 0)
     run.scores("mlp", "loss", 1, records=slice(0, 16))
-    with pytest.raises(RunError, match=r"scores/mlp/loss lacks scores that were written: run scripts/attack"):
+    with pytest.raises(
+        RunError, match=r"scores/mlp/loss/job lacks scores that were written: run scripts/attack"
+    ):
         run.scores("mlp", "loss", 1)
+
+
+def test_one_who_was_taken_for_dead_writes_into_nobody_elses_scores(copied, finished_run):
+    attack_by(copied, 2, [0, 1])
+    run = run_directory.existing(copied)
+    run.write_scores("mlp", "loss", 0, np.zeros((8, 40)), job="earlier")
+    same_scores(copied, finished_run)
+    run.forget_scores("mlp", "loss")
+    assert not run.store.names("scores/mlp/loss/")
+
+
+@pytest.mark.parametrize("num_models", [8, 257, 1000, 2048])
+def test_what_is_dealt_is_a_file(num_models):
+    records = records_at_once(num_models)
+    shape = (num_models, 2, 10 * records + 1)
+    array = Store(f"memory://files{num_models}").array(
+        "scores", shape, np.float64, models_per_chunk=num_models, records_per_file=records
+    )
+    assert array.chunk_layout.write_chunk.shape == (num_models, 1, records)
+
+
+def test_whoever_cannot_read_what_the_first_could_leaves_its_part_to_it(copied, finished_run, monkeypatch):
+    """Nobody decides for itself what can be scored."""
+    tell, done = Telling(), scoring.Family.score
+
+    def score(self, one, part):
+        if threading.current_thread().name.endswith("_1"):
+            raise RunError("the records are not on this machine.")
+        done(self, one, part)
+
+    monkeypatch.setattr(scoring.Family, "score", score)
+    ended = attack_by(copied, 2, [0, 1], tell=tell)
+    assert isinstance(ended[1], RunError)
+    assert ended[0] is None
+    assert (
+        "attack: process 1 has failed (the records are not on this machine): its part is done here"
+        in tell.said
+    )
+    same_scores(copied, finished_run)
 
 
 def test_scores_that_cannot_be_given_are_no_lost_ones(copied):

@@ -10,7 +10,7 @@ import pytest
 
 from mia_jax.config import ConfigError, TrainingConfig
 from mia_jax.parallel import model_mesh
-from mia_jax.training import Plan, Probe, memory, planned
+from mia_jax.training import Plan, Probe, memory, planned, shadow
 from mia_jax.training.memory import GIB, Need, device_memory, most_that_fit, stays_resident
 
 
@@ -109,7 +109,7 @@ def fit(tiny, dataset, draw, adam):
 
 def test_without_a_limit_a_cpu_trains_one_at_a_time_and_compiles_nothing(tiny, dataset, draw, adam, caplog):
     with jax.log_compiles(), caplog.at_level(logging.WARNING):
-        assert planned(tiny, dataset, draw(40), adam) == (Plan(14, 1), "")
+        assert planned(tiny, dataset, draw(40), adam) == (Plan(14, 1, "resident"), "")
         blocks = dataclasses.replace(adam, feed="blocks")
         assert planned(tiny, dataset, draw(40), blocks).why.endswith("records are fed in blocks")
     assert not [r for r in caplog.records if "Finished XLA compilation" in r.getMessage()]
@@ -117,10 +117,10 @@ def test_without_a_limit_a_cpu_trains_one_at_a_time_and_compiles_nothing(tiny, d
 
 def test_all_models_stand_side_by_side_where_memory_allows(fit):
     sizes, why = fit(GIB)
-    assert sizes == Plan(40, 40)
+    assert sizes == Plan(40, 40, "resident")
     assert why.startswith("40 models side by side on a device take ")
     assert why.endswith(" of 1 GiB, and more would gain nothing")
-    assert fit(GIB, models_together=3).plan == Plan(40, 3)
+    assert fit(GIB, models_together=3).plan == Plan(40, 3, "resident")
 
 
 @pytest.mark.slow
@@ -160,3 +160,16 @@ def test_a_plan_of_what_is_fed_fits_too_and_trains_the_same(fit, tiny, dataset, 
     )
     np.testing.assert_allclose(fed.params["in"], stays.params["in"], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(fed.observed.probed["sum"], stays.observed.probed["sum"], rtol=1e-6)
+
+
+def test_records_that_take_too_much_are_fed_in_blocks_whoever_made_the_plan(
+    tiny, draw, adam, train, monkeypatch
+):
+    small = dataclasses.replace(adam, memory_gib=1e-6)
+    expected = train(tiny, draw(3), dataclasses.replace(adam, feed="resident"), (1,), sizes=Plan(3, 1))
+    monkeypatch.setattr(shadow, "resident", None)
+    for plan in (Plan(3, 1), Plan(3, 1, "blocks")):
+        fed = train(tiny, draw(3), small, (1,), sizes=plan)
+        np.testing.assert_array_equal(fed.params["in"], expected.params["in"])
+    with pytest.raises(TypeError):
+        train(tiny, draw(3), small, (1,), sizes=Plan(3, 1, "resident"))
