@@ -33,16 +33,24 @@ def account() -> None:
     )
     flags.DEFINE_float("delta", None, "The probability that epsilon leaves out; well below 1/num_examples.")
     flags.DEFINE_float(
-        "noise_multiplier", None, "Deviation of the noise over the clip norm; epsilon is answered."
+        "noise_multiplier", None, "Standard deviation of the noise over the clip norm; epsilon is answered."
     )
     flags.DEFINE_float("target_epsilon", None, "A budget; the noise multiplier that keeps to it is answered.")
     flags.DEFINE_enum("accountant", "pld", get_args(events.Accountant), "pld: tight; rdp: looser, and quick.")
-    flags.DEFINE_enum("sampling", "poisson", get_args(events.Sampling), "How batches are drawn.")
+    flags.DEFINE_enum(
+        "sampling",
+        "poisson",
+        get_args(events.Sampling),
+        "How batches are drawn (docs/defences.md).",
+    )
     flags.DEFINE_integer(
         "max_batch", None, "With --sampling=truncated_poisson: the size that batches are cut to."
     )
     flags.DEFINE_enum(
-        "relation", "add_or_remove", get_args(events.Relation), "Which data sets are neighbours."
+        "relation",
+        "add_or_remove",
+        get_args(events.Relation),
+        "Neighbours: a record is there or not; or is another.",
     )
 
     def main() -> None:

@@ -76,11 +76,18 @@ def attack() -> None:
     Of your own models: --signals names a .npz file with `member` [K, N] and what you have of
     `logits` [K, N, C] with `labels` [N], `log_prob` [K, N], `population_logits` [K, Z, C] and others
     (docs/own_scores.md lists them); results and report are written to --workdir.
+
+    Examples:
+      python scripts/attack.py --workdir=runs/digits --attacks=all
+      python scripts/attack.py --signals=signals.npz --attacks=all --workdir=runs/mine
     """
     _workdir_flag()
     flags.DEFINE_string("signals", None, "A .npz file of your own signals, instead of a run's.")
     flags.DEFINE_list(
-        "attacks", None, 'Names of attacks, comma-separated; "all": every one whose arrays are there.'
+        "attacks",
+        None,
+        'Names of attacks, comma-separated; "all": every one whose arrays are there.'
+        " (default: those of the run; with --signals all)",
     )
     _section_flags(AttacksConfig, but=("names",))
     _section_flags(ReportConfig)
@@ -129,7 +136,11 @@ def attack() -> None:
 
 
 def report() -> None:
-    """Summarise the scores of an attacked run: tables, figures and the report page."""
+    """Summarise the scores of an attacked run: tables, figures and the report page.
+
+    Example:
+      python scripts/report.py --workdir=runs/digits --fpr=0.1,0.01
+    """
     _workdir_flag()
     _section_flags(ReportConfig)
 
@@ -179,7 +190,11 @@ def dynamics() -> None:
     part of training foretells to be most exposed, for --config.membership.without of another run.
     """
     _config_flags()
-    flags.DEFINE_bool("predict", False, "Write down which records will be most exposed, from early training.")
+    flags.DEFINE_bool(
+        "predict",
+        False,
+        "Foretell from early training who will be most exposed, and write it down.",
+    )
 
     def main() -> None:
         from mia_jax import run_directory
@@ -231,7 +246,7 @@ def _section_flags(section: type, but: Collection[str] = ()) -> None:
         default = getattr(section(), field.name)
         define = {int: flags.DEFINE_integer, float: flags.DEFINE_float, tuple: flags.DEFINE_list}
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-        help_ = f"Default: that of the run, {shown} where there is none."
+        help_ = f"See below. (default: that of the run; {shown} where there is none)"
         define.get(type(default), flags.DEFINE_string)(field.name, None, help_)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import typing
 from collections.abc import Callable
 from typing import Any
 
 from absl import flags
 
 from mia_jax.config import AttacksConfig, Config, ReportConfig
+from mia_jax.config.base import MANY_NAMES
 
 
 def help_text(command: Callable[[], None], config: str = "digits.py") -> str:
@@ -19,12 +21,18 @@ def help_text(command: Callable[[], None], config: str = "digits.py") -> str:
     own = [flag for module, found in of_modules.items() if module.startswith("mia_jax.cli") for flag in found]
     for flag in own:
         default = f"configs/{config}" if flag.name == "config" else flag.default
-        text.append(f"  --{flag.name}: {flag.help}" + (f" (default: {default})" if default else ""))
+        shown = "" if default is None or default is False else f" (default: {default})"
+        text.append(f"  --{flag.name}: {flag.help}{shown}")
     for section in (AttacksConfig, ReportConfig):
         if dataclasses.fields(section)[-1].name in flags.FLAGS:
             text += ["", *_said(section)]
     if "config" in flags.FLAGS:
-        text += ["", "Fields of the config, each settable as --config.FIELD=VALUE:", *_field_lines()]
+        text += [
+            "",
+            "Fields of the config, each settable as --config.FIELD=VALUE. Shown is the value of a field that the",
+            "config file leaves out, and what else it may be:",
+            *_field_lines(),
+        ]
         text += [
             "",
             "Example:",
@@ -50,25 +58,40 @@ def _attack_lines() -> list[str]:
 
 def _field_lines() -> list[str]:
     """One line for each field of the default config, each section with its docstring."""
-    lines = []
     config = Config()
     sections = {field.name: getattr(config, field.name) for field in dataclasses.fields(Config)}
+    families = sections.pop("families")
+    alone = {name: value for name, value in sections.items() if not dataclasses.is_dataclass(value)}
+    lines = ["", *_said(Config), *(f"  --config.{name}={value!r}" for name, value in alone.items())]
     for name, section in sections.items():
-        if dataclasses.is_dataclass(section):
-            lines += _section_lines(name, section)
-        elif name == "families":
-            for family, values in section.items():
+        if name == "training":
+            lines += ["", *_said(type(next(iter(families.values()))))]
+            for family, values in families.items():
                 lines += _section_lines(f"families.{family}", values)
-        else:
-            lines.append(f"  --config.{name}={section!r}")
+        if name not in alone:
+            lines += ["", *_said(type(section)), *_section_lines(name, section)]
     return lines
 
 
 def _section_lines(name: str, section: Any) -> list[str]:
-    """The fields of one section with their defaults, below what its docstring says."""
-    said = _said(type(section))
-    fields = [f"  --config.{name}.{f.name}={getattr(section, f.name)!r}" for f in dataclasses.fields(section)]
-    return ["", *said, *fields]
+    """The fields of one section with their defaults, and what else they may be."""
+    types = typing.get_type_hints(type(section))
+    lines = []
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
+        lines.append(f"  --config.{name}.{field.name}={value!r}{_others(types[field.name], value)}")
+    return lines
+
+
+def _others(type_: Any, value: Any) -> str:
+    """What a field may be other than its default, where it chooses among a few names."""
+    several = typing.get_origin(type_) is tuple
+    choices = typing.get_args(type_)[0] if several else type_
+    names = typing.get_args(choices) if typing.get_origin(choices) is typing.Literal else ()
+    rest = [repr(name) for name in names if name != value]
+    if not rest or len(names) > MANY_NAMES:
+        return ""
+    return f"  ({'any of' if several else 'or'} {', '.join(rest)})"
 
 
 def _said(section: type) -> list[str]:

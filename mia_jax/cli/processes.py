@@ -22,14 +22,18 @@ BY_HAND = ("coordinator", "num_processes", "process_id")
 def process_flags() -> None:
     """The flags of commands that several processes can share."""
     flags.DEFINE_bool(
-        "distributed", False, "One of several processes, as Slurm, Open MPI, Kubernetes or a TPU pod says."
+        "distributed",
+        False,
+        "One of several processes, numbered by Slurm, Open MPI, Kubernetes or a TPU pod.",
     )
     flags.DEFINE_string(
         "coordinator", None, "Of processes started by hand: process 0's HOST:PORT, the same in all."
     )
     flags.DEFINE_integer("num_processes", None, "With --coordinator: how many processes there are.")
     flags.DEFINE_integer("process_id", None, "With --coordinator: which of them this is, from 0.")
-    flags.DEFINE_integer("cpu_devices", None, "Devices on a CPU; default: one for each core it may use.")
+    flags.DEFINE_integer(
+        "cpu_devices", None, "Devices that a CPU counts as. (default: one for each core it may use)"
+    )
     flags.DEFINE_float("heartbeat_timeout", 100.0, "Seconds after which a silent process counts as dead.")
     flags.DEFINE_integer("start_timeout", 300, "Seconds to wait until all processes have started.")
 

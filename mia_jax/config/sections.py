@@ -67,9 +67,11 @@ class DataConfig:
     """Where records come from and how they are parted.
 
     source: "digits", "npz:PATH", "tfds:NAME" or "synthetic:NAME". kind: whether integers are
-    features or token ids ("auto" decides from the arrays). test_size 0 takes what is left. image_size:
-    images are resized to so many pixels a side; 0 leaves them. seed chooses which records fall into which
-    part, apart from the seed of the study.
+    features or token ids ("auto" decides from the arrays). pool_size: records that may be members.
+    population_size: records that no model is trained on, for the attacker. test_size: records for accuracy
+    alone; 0: what is left. standardize: features, by the pool's mean and deviation. image_size: images are
+    resized to so many pixels a side; 0 leaves them. directory: where relative paths of "npz:" start, and where
+    sets of "tfds:" lie. seed chooses which records fall into which part, apart from the seed of the study.
     """
 
     source: str = "digits"
@@ -106,8 +108,8 @@ class FamilyConfig:
     hidden: width of every hidden layer (MLP) or of the recurrent state; channels of the first half of a
     CNN's convolutions, the second has twice as many. layers: hidden layers, or 3x3 convolutions. embedding:
     width of token embeddings (tokens only). steps: cut a record into this many steps for a recurrent
-    model; 0 takes the record's own first axis. match: name of the family whose parameter count this one
-    takes; `hidden` is then found and its own value ignored.
+    model; 0 takes the record's own first axis. dropout: the share of units left out. match: name of the
+    family whose parameter count this one takes; `hidden` is then found and its own value ignored.
     """
 
     kind: FamilyKind = "mlp"
@@ -160,8 +162,8 @@ class RecordingConfig:
     them; `epochs` lists them instead, the last included (0: before training). logits: which
     checkpoints keep full logits. signals: what else is recorded that needs the model itself
     (step_logits where logits are kept). queries: changed versions of every record that the models are
-    asked about too: mirrored along its second axis, shifted by one along its first, or with Gaussian
-    noise of standard deviation query_noise. embedding_p: the p of the embedding's norm.
+    asked about too: "flip" mirrors it along its second axis, "shift" moves it by one along its first, "noise"
+    adds Gaussian noise of standard deviation query_noise. embedding_p: the p of the embedding's norm.
     distance_steps: steps of the search for the smallest perturbation that changes a prediction.
     parameters: which checkpoints keep parameters.
     """

@@ -41,8 +41,8 @@ def _default_families() -> dict[str, FamilyConfig]:
 class Config:
     """A study: one pool, one membership design, several families, their attacks and the report.
 
-    scale: one of `scales`, whose fields are then as it says, or "default". scales: other sizes of the same
-    study, each with the fields it changes.
+    name: of the study, in its report. seed: of membership, initial values, order and noise. scale: "default",
+    or the name of one of `scales`. scales: other sizes of the same study by name, each with the fields it changes.
     """
 
     name: str = "digits"

@@ -1,0 +1,59 @@
+"""--help says what every flag and field may be, once and in one manner."""
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+import typing
+
+import pytest
+
+from mia_jax.config import Config, DataConfig, TrainingConfig
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def said(script):
+    """What --help of a script prints."""
+    command = [sys.executable, ROOT / "scripts" / f"{script}.py", "--help"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def run_help():
+    return said("run")
+
+
+def test_fields_that_choose_among_names_list_them(run_help):
+    config = Config()
+    for name in (field.name for field in dataclasses.fields(Config)):
+        section = getattr(config, name)
+        if not dataclasses.is_dataclass(section):
+            continue
+        for field, type_ in typing.get_type_hints(type(section)).items():
+            if (
+                typing.get_origin(type_) is typing.Literal and field != "attack"
+            ):  # those are listed at the end
+                (line,) = [one for one in run_help.splitlines() if f"--config.{name}.{field}=" in one]
+                assert all(repr(choice) in line for choice in typing.get_args(type_)), line
+    (line,) = [one for one in run_help.splitlines() if "--config.recording.queries=" in one]
+    assert line.endswith("(any of 'flip', 'shift', 'noise')")
+
+
+def test_every_section_is_explained_once_and_every_field_is_there(run_help):
+    for section in (DataConfig, TrainingConfig):
+        assert run_help.count(section.__doc__.splitlines()[0]) == 1
+    assert run_help.count("One model family of the study.") == 1
+    assert all(f"--config.{field.name}" in run_help for field in dataclasses.fields(Config))
+    assert all(
+        f"{field.name}:" in run_help for field in dataclasses.fields(DataConfig) if field.name != "seed"
+    )
+
+
+@pytest.mark.parametrize("script", ["attack", "report"])
+def test_commands_have_examples_and_show_defaults_that_are_zero(script):
+    text = said(script)
+    assert f"\n  python scripts/{script}.py --workdir=" in text
+    assert "(default: that of the run; 0.95 where there is none)" in text
+    if script == "attack":
+        assert "--seed: Seed of the attacks that draw numbers, with --signals. (default: 0)" in text
