@@ -6,12 +6,14 @@ add-or-remove: one record more or less in the training set; the batches are draw
 (DP-SGD on shuffled batches) its place stays empty, which is zero-out. What a bound refutes is that this
 training is (epsilon, delta)-DP for any smaller epsilon.
 
-joint_runs   all canaries of many models together, as one mechanism; by far the largest ceiling
+joint_runs   all canaries of many models together, as one mechanism; by far the largest ceiling where delta times
+             the number of canaries over all models is small (its slack grows with that product)
 one_run      the canaries of a single model: of the first one, or the median over models
 many_runs    one canary over independently trained models, the classical audit
 
 Each bound has its confidence by itself, and the largest of several has less: which one counts must be
-said before it is seen. `audit_rows` begins with the one that can prove most.
+said before it is seen. `audit_rows` begins with `joint_runs`; ceilings depend on counts, delta and
+confidence alone, and may be compared before any bound is looked at.
 
 A model that is not usable keeps its place: in `many_runs` its score is the lowest, elsewhere the
 attacker abstains. To leave it out, or to take another in its place, could turn a bound wrong, for it

@@ -21,6 +21,16 @@ SOURCE = (
     "Song & Mittal, Systematic Evaluation of Privacy Risks of Machine Learning Models, USENIX Security 2021"
 )
 
+YEOM = "Yeom et al., Privacy Risk in Machine Learning, CSF 2018"
+
+SOURCES: dict[Metric, str] = {
+    "correctness": YEOM,
+    "confidence": SOURCE,
+    "loss": YEOM,
+    "entropy": "Salem et al., ML-Leaks, NDSS 2019",
+    "modified_entropy": SOURCE,
+}
+
 METRICS: dict[Metric, str] = {
     "correctness": "Correctness",
     "confidence": "Confidence",
@@ -215,7 +225,7 @@ def _attack(metric: Metric) -> Attack:
         metric,
         f"{METRICS[metric]} threshold",
         f"{QUERY}, and nothing else: one threshold for all records.",
-        "Yeom et al., Privacy Risk in Machine Learning, CSF 2018" if metric == "loss" else SOURCE,
+        SOURCES[metric],
         NO_SIDE,
         frozenset({SIGNALS[metric]}),
         lambda seen, _: observed_scores(seen, metric),

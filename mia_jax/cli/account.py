@@ -31,7 +31,9 @@ def account() -> None:
     flags.DEFINE_integer(
         "epochs", None, "Instead of --steps: epochs of num_examples/batch_size steps, rounded up."
     )
-    flags.DEFINE_float("delta", None, "The probability that epsilon leaves out; well below 1/num_examples.")
+    flags.DEFINE_float(
+        "delta", None, "What is added to the bound e^epsilon on every event; well below 1/num_examples."
+    )
     flags.DEFINE_float(
         "noise_multiplier", None, "Standard deviation of the noise over the clip norm; epsilon is answered."
     )
@@ -80,7 +82,9 @@ def _answer() -> list[str]:
         _other_relation(sigma, training),
         "",
     ]
-    lines.append(f"delta     {given.delta:g}: the probability that the bound e^epsilon leaves out.")
+    lines.append(
+        f"delta     {given.delta:g}: what is added to e^epsilon times the probability of every event."
+    )
     lines.append(f"relation  {given.relation}: two data sets are neighbours if {_meaning(training)}.")
     return lines
 

@@ -101,6 +101,7 @@ def test_fewer_records_at_once_where_each_has_many_numbers(monkeypatch):
     assert width_of(Observations(member, logits=np.zeros((4, 1000, 16)))) == 64
     assert width_of(Observations(member, trajectory=np.zeros((4, 32, 1000)))) == 32
     assert width_of(Observations(member, step_logits=np.zeros((4, 2, 100, 1000)))) == 1
+    assert width_of(Observations(member, features=np.zeros((1000, 1024)))) == 16
 
 
 def test_few_records_among_a_large_population_beat_the_same_share():

@@ -9,7 +9,7 @@ from mia_jax.keys import roots
 from mia_jax.processes import Alone
 from mia_jax.progress import Silent
 from mia_jax.signs_of_life import Sign
-from mia_jax.study import together
+from mia_jax.study import together, training
 from mia_jax.training import Plan
 
 PLAN = Plan(models_per_chunk=4, models_together=1)
@@ -192,3 +192,11 @@ def test_a_file_url_is_the_local_path(small_config, finished_run, tmp_path):
         run.segments("mlp").signal("pool/log_prob", 2),
         finished_run.segments("mlp").signal("pool/log_prob", 2),
     )
+
+
+@pytest.mark.parametrize(
+    ("devices", "kind"),
+    [("2 × cpu", "cpu"), ("16 × NVIDIA H100 in 4 processes", "NVIDIA H100"), ("", "")],
+)
+def test_a_run_that_goes_on_elsewhere_is_known_by_the_kind_of_its_devices(devices, kind):
+    assert training._kind(devices) == kind
