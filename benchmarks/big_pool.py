@@ -21,7 +21,7 @@ from absl import app, flags
 
 from benchmarks.machine import machine
 from mia_jax import config as configs
-from mia_jax import keys, membership, run_directory, study
+from mia_jax import keys, membership, study
 from mia_jax.config import (
     Config,
     DataConfig,
@@ -31,7 +31,8 @@ from mia_jax.config import (
     TrainingConfig,
 )
 from mia_jax.dynamics_study import calling, measuring
-from mia_jax.run_directory import RunDirectory
+from mia_jax.runs import run_directory
+from mia_jax.runs.run_directory import RunDirectory
 from mia_jax.signals import from_logits
 from mia_jax.training import Observed, Plan, Segment
 from mia_jax.types import Dataset, Records, Signals

@@ -16,8 +16,8 @@ import numpy as np
 from mia_jax import keys, membership, models, parallel
 from mia_jax.config import FamilyConfig, MembershipConfig, TrainingConfig
 from mia_jax.parallel import MODELS, WHOLE
-from mia_jax.segments import Segments
-from mia_jax.store import Store
+from mia_jax.runs.segments import Segments
+from mia_jax.runs.store import Store
 from mia_jax.training import Observed, Segment, TrainState
 from mia_jax.training.observe import RECORDS_AT_ONCE
 from mia_jax.training.segment import OneModel

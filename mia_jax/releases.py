@@ -22,10 +22,10 @@ from mia_jax.config import TrainingConfig
 from mia_jax.data.features import features
 from mia_jax.defences.parameter_noise import parameter_noise
 from mia_jax.defences.parameters import selected
-from mia_jax.identity import RunError
 from mia_jax.models import Model
 from mia_jax.parallel import MODELS, WHOLE, model_mesh, over_models, place
-from mia_jax.run_directory import RunDirectory
+from mia_jax.runs.identity import RunError
+from mia_jax.runs.run_directory import RunDirectory
 from mia_jax.study import observing
 from mia_jax.study.scoring import scores_of
 from mia_jax.training import Plan, plan

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mia_jax.clustering import Ranking, auc_of, clusters, disjoint_spread, ranking, spread
-from mia_jax.intervals import Interval, difference, pooled_tprs, share_ends
-from mia_jax.multiple_testing import holm
-from mia_jax.pooled import Pooled
 from mia_jax.report.inputs import tpr_key
-from mia_jax.roc import estimable, roc_curve, step, target_by_record
+from mia_jax.statistics.clustering import Ranking, auc_of, clusters, disjoint_spread, ranking, spread
+from mia_jax.statistics.intervals import Interval, difference, pooled_tprs, share_ends
+from mia_jax.statistics.multiple_testing import holm
+from mia_jax.statistics.pooled import Pooled
+from mia_jax.statistics.roc import estimable, roc_curve, step, target_by_record
 from mia_jax.types import Array
 
 FEWEST_CLUSTERS = 5

@@ -8,15 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mia_jax import intervals, metrics, multiple_testing
+from mia_jax import metrics
 from mia_jax.blocks import blocks_of
 from mia_jax.config import ReportConfig
-from mia_jax.cross_fitting import CrossFit, cross_fit
-from mia_jax.pooled import Block, Pooled
-from mia_jax.pooled_roc import INSIDE, OUTSIDE, PooledRoc
 from mia_jax.report.inputs import Curve, Histogram, ppv_key, tpr_key
-from mia_jax.roc import auc_and_tprs
-from mia_jax.score_table import AT_ONCE, ScoreTable, as_table
+from mia_jax.statistics import intervals, multiple_testing
+from mia_jax.statistics.cross_fitting import CrossFit, cross_fit
+from mia_jax.statistics.pooled import Block, Pooled
+from mia_jax.statistics.pooled_roc import INSIDE, OUTSIDE, PooledRoc
+from mia_jax.statistics.roc import auc_and_tprs
+from mia_jax.statistics.score_table import AT_ONCE, ScoreTable, as_table
 from mia_jax.types import Array
 
 CURVE_POINTS = 600

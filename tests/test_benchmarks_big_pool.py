@@ -7,9 +7,10 @@ import pytest
 
 from benchmarks import big_pool
 from benchmarks.big_pool import FAMILY, Size, carried_on, make
-from mia_jax import blocks, store, study
+from mia_jax import blocks, study
 from mia_jax.attacks import gathering
 from mia_jax.metrics import auc
+from mia_jax.runs import store
 
 K, T, Z = 32, 2, 50
 FITTED = ("loss", "loss_by_class", "enhanced_shadow", "lira_online", "rmia_online")

@@ -19,7 +19,7 @@ from mia_jax.config import (
     TrainingConfig,
 )
 from mia_jax.config.translation import scaled
-from mia_jax.identity import MAY_DIFFER, RunError, check_same, family_hash
+from mia_jax.runs.identity import MAY_DIFFER, RunError, check_same, family_hash
 
 FACTORS = {
     "optimizer": {"sgd": {}, "sam": {"training": {"sam_radius": 0.05}}, "adam": {}},
@@ -315,7 +315,7 @@ def stored(config):
 @pytest.fixture
 def same(tmp_path, monkeypatch):
     """Check that a run of STUDY may be continued with another config."""
-    from mia_jax import identity
+    from mia_jax.runs import identity
 
     def check(config, start=STUDY):
         check_same(tmp_path, stored(start) | {"format": identity.FORMAT}, config, "f")

@@ -16,9 +16,9 @@ from mia_jax.data.features import MOST_TOKENS
 from mia_jax.privacy import epsilon, random_dp_gamma
 from mia_jax.probes import adversarial
 from mia_jax.slices import slice_rows
+from mia_jax.statistics.vulnerability import Vulnerability
 from mia_jax.study.assembly import SLICED
 from mia_jax.summary import Setting, attack_row
-from mia_jax.vulnerability import Vulnerability
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCS = ROOT / "docs"

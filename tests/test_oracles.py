@@ -20,7 +20,7 @@ from sklearn.metrics import roc_curve as sklearn_roc_curve
 from mia_jax import metrics
 from mia_jax.auditing import epsilon_lower_bound, gaussian_epsilon, gaussian_mu_lower_bound, one_run_epsilon
 from mia_jax.slices import slice_rows
-from mia_jax.vulnerability import record_vulnerability
+from mia_jax.statistics.vulnerability import record_vulnerability
 
 
 def trials(seed, size, shift, levels=None):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mia_jax import attacks, audit, data, keys, membership, models, run_directory, study, summary
+from mia_jax import attacks, audit, data, keys, membership, models, study, summary
 from mia_jax.attacks import Observations
 from mia_jax.config import (
     AttacksConfig,
@@ -23,11 +23,12 @@ from mia_jax.config import (
     ReportConfig,
     TrainingConfig,
 )
-from mia_jax.identity import RunError
 from mia_jax.models import Model
 from mia_jax.parallel import model_mesh
 from mia_jax.privacy.noise import gaussian_noise
 from mia_jax.releases import evaluate, release_rows
+from mia_jax.runs import run_directory
+from mia_jax.runs.identity import RunError
 from mia_jax.study import observing
 from mia_jax.training import Plan, plan, train_shadow_models
 from mia_jax.types import Dataset, Membership, Records

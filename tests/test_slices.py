@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mia_jax import metrics
-from mia_jax.multiple_testing import holm
 from mia_jax.slices import slice_rows
+from mia_jax.statistics.multiple_testing import holm
 
 K, N = 24, 120
 

@@ -72,7 +72,7 @@ def public_names(module: str) -> dict[str, str]:
 
     Public is what is re-exported by `X as X`; where nothing is, what is defined without an underscore.
     """
-    folder = PACKAGE / module
+    folder = PACKAGE / module.replace(".", "/")
     own = f"mia_jax.{module}"
     tree = ast.parse(_source(module))
     exported = {
@@ -89,8 +89,9 @@ def public_names(module: str) -> dict[str, str]:
 
 def _source(module: str) -> str:
     """The text of a module or of a package's __init__."""
-    package = PACKAGE / module / "__init__.py"
-    return (package if package.exists() else PACKAGE / f"{module}.py").read_text(encoding="utf-8")
+    path = PACKAGE / module.replace(".", "/")
+    package = path / "__init__.py"
+    return (package if package.exists() else path.with_suffix(".py")).read_text(encoding="utf-8")
 
 
 def _defined(node: ast.stmt) -> list[str]:

@@ -24,7 +24,7 @@ from mia_jax.config import (
     from_config_dict,
     from_mapping,
 )
-from mia_jax.identity import RunError
+from mia_jax.runs.identity import RunError
 
 
 def run() -> None:
@@ -145,7 +145,8 @@ def report() -> None:
     _section_flags(ReportConfig)
 
     def main() -> None:
-        from mia_jax import run_directory, study
+        from mia_jax import study
+        from mia_jax.runs import run_directory
 
         with _locked(existing=True) as workdir:
             opened = run_directory.existing(workdir)
@@ -197,8 +198,8 @@ def dynamics() -> None:
     )
 
     def main() -> None:
-        from mia_jax import run_directory
         from mia_jax.dynamics_study import foretelling, runner, tables, writing
+        from mia_jax.runs import run_directory
 
         tell, overwrite = _reporter(), flags.FLAGS.overwrite
         with _locked() as workdir:
@@ -289,8 +290,8 @@ def _config() -> Config:
 
 def _locked(*, existing: bool = False) -> Any:
     """The run directory, held by this process."""
-    from mia_jax import run_directory
-    from mia_jax.signs_of_life import SILENCE
+    from mia_jax.runs import run_directory
+    from mia_jax.runs.signs_of_life import SILENCE
 
     silence = flags.FLAGS.heartbeat_timeout if "heartbeat_timeout" in flags.FLAGS else SILENCE
     return run_directory.locked(_workdir(), existing=existing, silence=silence, say=_reporter().say)
@@ -298,7 +299,7 @@ def _locked(*, existing: bool = False) -> Any:
 
 def _workdir() -> Any:
     """The address of the run directory."""
-    from mia_jax import store
+    from mia_jax.runs import store
 
     return store.address(flags.FLAGS.workdir)
 
@@ -317,8 +318,8 @@ def _held(team: Any, *, existing: bool = False) -> Any:
 
 def _agreed(workdir: Any, sections: Mapping[str, Mapping[str, Any]], team: Any) -> Any:
     """A finished run with other settings, as process 0 has it in all processes of a job."""
-    from mia_jax.processes import agreeing, check_agreed
-    from mia_jax.run_directory import RunDirectory, existing
+    from mia_jax.runs.processes import agreeing, check_agreed
+    from mia_jax.runs.run_directory import RunDirectory, existing
     from mia_jax.study.environment import environment
     from mia_jax.study.together import software
 

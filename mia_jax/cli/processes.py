@@ -13,7 +13,7 @@ from typing import Any
 from absl import flags
 
 from mia_jax.config import ConfigError
-from mia_jax.identity import RunError
+from mia_jax.runs.identity import RunError
 
 BY_HAND = ("coordinator", "num_processes", "process_id")
 """The flags that say together what --distributed finds out."""
@@ -78,8 +78,8 @@ def joined() -> Iterator[Any]:
 
     What goes wrong in another process than the first is said with its number.
     """
-    from mia_jax import processes
-    from mia_jax.store import StoreError
+    from mia_jax.runs import processes
+    from mia_jax.runs.store import StoreError
 
     given = flags.FLAGS
     team: processes.Team = processes.ALONE

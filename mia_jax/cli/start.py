@@ -15,7 +15,7 @@ from mia_jax.cli.help import help_text
 from mia_jax.cli.processes import check_process_flags
 from mia_jax.command import this_command
 from mia_jax.config import ConfigError
-from mia_jax.identity import JobError, RunError
+from mia_jax.runs.identity import JobError, RunError
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 """Exit codes: of what the same command may do better another time, of what it never will, and of Ctrl-C."""
@@ -84,7 +84,7 @@ def default_config_file(name: str = "digits.py") -> Path:
 
 def _system_sentence(error: OSError) -> str:
     """What the store says, or what the system does."""
-    from mia_jax.store import StoreError
+    from mia_jax.runs.store import StoreError
 
     if isinstance(error, StoreError):
         return str(error)

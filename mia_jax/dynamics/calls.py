@@ -13,7 +13,7 @@ import numpy as np
 
 from mia_jax.attacks.base import folds, references
 from mia_jax.dynamics.rates import ROUNDING
-from mia_jax.roc import check_rate, target_by_record
+from mia_jax.statistics.roc import check_rate, target_by_record
 from mia_jax.types import Array
 
 BITS = 16

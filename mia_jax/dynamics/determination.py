@@ -22,7 +22,7 @@ from mia_jax.dynamics.rates import (
     with_known,
 )
 from mia_jax.dynamics.transitions import states
-from mia_jax.roc import leaders
+from mia_jax.statistics.roc import leaders
 from mia_jax.types import Array
 from mia_jax.validation import as_mask
 

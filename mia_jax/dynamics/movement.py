@@ -23,7 +23,7 @@ from mia_jax.dynamics.rates import (
     table_of_members,
     with_known,
 )
-from mia_jax.roc import leaders
+from mia_jax.statistics.roc import leaders
 from mia_jax.types import Array
 
 

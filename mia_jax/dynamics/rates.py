@@ -177,6 +177,6 @@ def _count(marked: np.ndarray) -> np.ndarray:
 
 
 def _share_error(share: np.ndarray, trials: np.ndarray) -> np.ndarray:
-    """The standard error of a share, as in `mia_jax.vulnerability`."""
+    """The standard error of a share, as in `mia_jax.statistics.vulnerability`."""
     centred = (share * trials + 2.0) / (trials + 4.0)
     return np.sqrt(centred * (1.0 - centred) / trials)

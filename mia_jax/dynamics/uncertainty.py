@@ -1,7 +1,7 @@
 """How far off are figures averaged over records and models: intervals of the center and of arms.
 
 Calls of one record hang together over models, and those of one model over records, so the center's
-errors come from influence values of single calls, clustered both ways (`mia_jax.clustering`): they
+errors come from influence values of single calls, clustered both ways (`mia_jax.statistics.clustering`): they
 speak of other models *and* other records of the same kind. Influence values are made for some models at
 a time: beside the calls, working memory is a few blocks and a few numbers of each record. NumPy, float64.
 """
@@ -14,11 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from mia_jax import blocks, intervals
-from mia_jax.clustering import Clustered, Spread, pairs
+from mia_jax import blocks
 from mia_jax.dynamics.bits import Bits, as_bits
 from mia_jax.dynamics.rates import rates, sides
-from mia_jax.score_table import blocks_of_targets
+from mia_jax.statistics import intervals
+from mia_jax.statistics.clustering import Clustered, Spread, pairs
+from mia_jax.statistics.score_table import blocks_of_targets
 from mia_jax.types import Array
 
 GROWING = np.array([-1.0, 1.0]) / np.sqrt(2.0)

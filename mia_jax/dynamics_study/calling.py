@@ -17,8 +17,8 @@ from mia_jax.attacks import Attack, Blocks, Observations, chosen, leaving_out, o
 from mia_jax.config import AttackName
 from mia_jax.dynamics import Bits
 from mia_jax.dynamics.rates import rates, sides
-from mia_jax.identity import RunError
-from mia_jax.run_directory import RunDirectory
+from mia_jax.runs.identity import RunError
+from mia_jax.runs.run_directory import RunDirectory
 from mia_jax.study import observing
 from mia_jax.study.scoring import enough
 from mia_jax.types import Membership

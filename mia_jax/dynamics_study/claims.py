@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mia_jax.dynamics_study.rows import FAMILY, Arm, Claim, Interval
-from mia_jax.multiple_testing import holm
+from mia_jax.statistics.multiple_testing import holm
 
 Verdict = Literal["supported", "not supported", "undecided"]
 

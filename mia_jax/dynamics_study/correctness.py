@@ -6,7 +6,7 @@ import numpy as np
 
 from mia_jax import blocks, dynamics
 from mia_jax.dynamics_study.calling import Followed
-from mia_jax.segments import Segments
+from mia_jax.runs.segments import Segments
 
 
 def correct_at(segments: Segments, checkpoint: int, records: slice) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mia_jax.dynamics import Bits
 from mia_jax.dynamics_study.rows import Arm, Ends, Interval
-from mia_jax.run_directory import RunDirectory
+from mia_jax.runs.run_directory import RunDirectory
 
 GROUPS = ("difficulty", "curves", "numbers")
 """Fields of an arm that hold named arrays."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mia_jax import __version__, data, models, run_directory, study
+from mia_jax import __version__, data, models, study
 from mia_jax import config as configs
 from mia_jax.attacks import chosen
 from mia_jax.config import Config, ConfigError
@@ -17,10 +17,11 @@ from mia_jax.dynamics_study.arms import Run, runs
 from mia_jax.dynamics_study.calling import NotPlacedError
 from mia_jax.dynamics_study.claims import claims
 from mia_jax.dynamics_study.rows import FAMILY, Arm, DynamicsRows, Shown
-from mia_jax.identity import RunError
 from mia_jax.progress import Reporter, Silent
-from mia_jax.run_directory import RunDirectory
-from mia_jax.store import Store
+from mia_jax.runs import run_directory
+from mia_jax.runs.identity import RunError
+from mia_jax.runs.run_directory import RunDirectory
+from mia_jax.runs.store import Store
 from mia_jax.study import observing, without
 from mia_jax.study.environment import environment
 from mia_jax.types import Dataset

@@ -7,7 +7,7 @@ import pathlib
 import secrets
 from collections.abc import Iterable
 
-from mia_jax.store import StoreError, unusable
+from mia_jax.runs.store import StoreError, unusable
 
 
 def write_parts(path: pathlib.Path, parts: Iterable[bytes]) -> None:

@@ -11,7 +11,7 @@ from mia_jax.report import atomic, tables
 from mia_jax.report.claims import whole_auc
 from mia_jax.report.inputs import Pair, ReportInputs, Row, finite, last_rows
 from mia_jax.report.selection import grouped_attack, strongest
-from mia_jax.store import Address, Store, address, below
+from mia_jax.runs.store import Address, Store, address, below
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

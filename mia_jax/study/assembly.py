@@ -9,10 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mia_jax import attacks as attack_library
-from mia_jax import intervals, summary
+from mia_jax import summary
 from mia_jax.config import Config
-from mia_jax.cross_fitting import CrossFit
-from mia_jax.pooled import Pooled
 from mia_jax.report.inputs import (
     AttackCard,
     Curve,
@@ -23,10 +21,13 @@ from mia_jax.report.inputs import (
     Row,
     last_rows,
 )
-from mia_jax.score_table import ScoreTable
 from mia_jax.slices import slice_rows
+from mia_jax.statistics import intervals
+from mia_jax.statistics.cross_fitting import CrossFit
+from mia_jax.statistics.pooled import Pooled
+from mia_jax.statistics.score_table import ScoreTable
+from mia_jax.statistics.vulnerability import Vulnerability, blocks_of_records
 from mia_jax.types import Array
-from mia_jax.vulnerability import Vulnerability, blocks_of_records
 
 Vulnerabilities = Iterator[tuple[slice, Vulnerability]]
 """The table of records, block by block."""

@@ -9,10 +9,10 @@ from mia_jax import attacks as attack_library
 from mia_jax import membership
 from mia_jax.blocks import records_at_once
 from mia_jax.config import Config
-from mia_jax.identity import RunError
-from mia_jax.processes import ALONE, Team
 from mia_jax.progress import Reporter, Silent
-from mia_jax.run_directory import RunDirectory
+from mia_jax.runs.identity import RunError
+from mia_jax.runs.processes import ALONE, Team
+from mia_jax.runs.run_directory import RunDirectory
 from mia_jax.study import observing
 from mia_jax.study.environment import environment
 from mia_jax.study.scoring import Family, Task, dealt

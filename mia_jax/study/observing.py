@@ -14,8 +14,8 @@ from mia_jax.attacks import Blocks, Observations, leaving_out, width_of
 from mia_jax.blocks import blocks_of, records_at_once, whole
 from mia_jax.config import CanariesConfig, Config, ConfigError, DataConfig
 from mia_jax.data.features import features
-from mia_jax.identity import RunError
-from mia_jax.run_directory import RunDirectory
+from mia_jax.runs.identity import RunError
+from mia_jax.runs.run_directory import RunDirectory
 from mia_jax.types import Dataset, Membership
 
 STORED = {

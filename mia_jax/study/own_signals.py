@@ -15,19 +15,20 @@ from typing import Any, cast
 import numpy as np
 from scipy.sparse import csgraph
 
-from mia_jax import __version__, keys, run_directory, summary
+from mia_jax import __version__, keys, summary
 from mia_jax import attacks as attack_library
 from mia_jax import config as configs
 from mia_jax.attacks import Observations
 from mia_jax.config import AttackName, Config, ConfigError
-from mia_jax.cross_fitting import cross_fit
-from mia_jax.identity import RunError
-from mia_jax.pooled import Pooled
 from mia_jax.progress import Reporter, Silent
 from mia_jax.report.inputs import ReportInputs
-from mia_jax.score_table import as_table
+from mia_jax.runs import run_directory
+from mia_jax.runs.identity import RunError
+from mia_jax.runs.store import Address, Store
 from mia_jax.signals_file import SignalsFile, load
-from mia_jax.store import Address, Store
+from mia_jax.statistics.cross_fitting import cross_fit
+from mia_jax.statistics.pooled import Pooled
+from mia_jax.statistics.score_table import as_table
 from mia_jax.study import assembly
 from mia_jax.study.environment import environment
 from mia_jax.study.scoring import scores_of

@@ -8,12 +8,12 @@ import numpy as np
 
 from mia_jax import audit, summary
 from mia_jax import config as configs
-from mia_jax.cross_fitting import cross_fit
-from mia_jax.pooled import Pooled
 from mia_jax.progress import Reporter, Silent
 from mia_jax.report.inputs import ReportInputs
-from mia_jax.run_directory import RunDirectory
-from mia_jax.score_table import ReadTable, ScoreTable
+from mia_jax.runs.run_directory import RunDirectory
+from mia_jax.statistics.cross_fitting import cross_fit
+from mia_jax.statistics.pooled import Pooled
+from mia_jax.statistics.score_table import ReadTable, ScoreTable
 from mia_jax.study import assembly, observing, privacy
 from mia_jax.study.attacking import check_possible, selection, skipped
 from mia_jax.study.environment import environment

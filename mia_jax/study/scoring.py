@@ -15,7 +15,7 @@ import numpy as np
 
 from mia_jax.attacks import Attack, Blocks, Observations, cut, leaving_out
 from mia_jax.blocks import records_at_once
-from mia_jax.run_directory import RunDirectory
+from mia_jax.runs.run_directory import RunDirectory
 from mia_jax.study import observing
 
 FEWEST_MODELS = 4

@@ -13,11 +13,11 @@ import numpy as np
 
 from mia_jax import __version__
 from mia_jax import config as configs
-from mia_jax.identity import JobError, flat
-from mia_jax.processes import Team, deal
 from mia_jax.progress import Reporter
-from mia_jax.run_directory import RunDirectory
-from mia_jax.signs_of_life import RENEWALS, Seen, Sign, Watch, described
+from mia_jax.runs.identity import JobError, flat
+from mia_jax.runs.processes import Team, deal
+from mia_jax.runs.run_directory import RunDirectory
+from mia_jax.runs.signs_of_life import RENEWALS, Seen, Sign, Watch, described
 from mia_jax.training import Plan
 from mia_jax.types import Dataset, Membership
 

@@ -10,14 +10,15 @@ from typing import NamedTuple
 import jax
 
 from mia_jax import config as configs
-from mia_jax import data, defences, keys, membership, models, probes, run_directory
+from mia_jax import data, defences, keys, membership, models, probes
 from mia_jax.config import Config, FamilyConfig
 from mia_jax.defences import Defended
 from mia_jax.parallel import model_mesh
-from mia_jax.processes import ALONE, Team, agreeing, check_agreed
 from mia_jax.progress import Reporter, Silent
-from mia_jax.run_directory import RunDirectory
-from mia_jax.store import Address, address, below
+from mia_jax.runs import run_directory
+from mia_jax.runs.processes import ALONE, Team, agreeing, check_agreed
+from mia_jax.runs.run_directory import RunDirectory
+from mia_jax.runs.store import Address, address, below
 from mia_jax.study import privacy, without
 from mia_jax.study.attacking import check_references
 from mia_jax.study.environment import environment

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mia_jax.config import Config, ConfigError
-from mia_jax.store import Address
+from mia_jax.runs.store import Address
 
 
 def to_text(rows: np.ndarray, fingerprint: str, facts: dict[str, Any]) -> str:

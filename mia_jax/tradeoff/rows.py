@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mia_jax.intervals import mean_interval
 from mia_jax.report.inputs import Row, finite
+from mia_jax.statistics.intervals import mean_interval
 
 BASELINE = "none"
 """The defence of the rows that everything is compared with; its strength is 0."""

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mia_jax import __version__, data, defences, models, releases, run_directory, sensitivity, study
+from mia_jax import __version__, data, defences, models, releases, sensitivity, study
 from mia_jax import config as configs
 from mia_jax.config import Config, ConfigError
-from mia_jax.identity import RunError
 from mia_jax.progress import Reporter, Silent
-from mia_jax.run_directory import RunDirectory
-from mia_jax.store import Store
+from mia_jax.runs import run_directory
+from mia_jax.runs.identity import RunError
+from mia_jax.runs.run_directory import RunDirectory
+from mia_jax.runs.store import Store
 from mia_jax.study import privacy, reporting
 from mia_jax.study.environment import environment
 from mia_jax.tradeoff.arms import Arm, arms

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from mia_jax import config as configs
-from mia_jax import run_directory, study
+from mia_jax import study
+from mia_jax.runs import run_directory
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = pathlib.Path(__file__).with_name("small.py")

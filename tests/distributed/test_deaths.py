@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from mia_jax import run_directory
+from mia_jax.runs import run_directory
 
 QUICK = "--heartbeat_timeout=5"
 
 WAIT_BEFORE_THE_SECOND_CHECKPOINT = """
 import time
-from mia_jax.segments import Segments
+from mia_jax.runs.segments import Segments
 write = Segments.write
 def slowly(self, segment, **options):
     if segment.checkpoint == 1:
@@ -24,7 +24,7 @@ Segments.write = slowly
 
 NO_MORE_ROOM = """
 import resource, signal
-from mia_jax.segments import Segments
+from mia_jax.runs.segments import Segments
 write = Segments.write
 def limited(self, segment, **options):
     if segment.checkpoint == 1:
@@ -45,7 +45,7 @@ if os.geteuid() == 0:  # without the right to write what is read-only
 """
 
 READ_ONLY = """
-from mia_jax.segments import Segments
+from mia_jax.runs.segments import Segments
 write = Segments.write
 def locked(self, segment, **options):
     if segment.checkpoint == 1:
@@ -108,7 +108,7 @@ def test_a_disk_that_takes_no_more_is_one_sentence_and_the_run_goes_on(
 
 DIE_AT_THE_FIRST_SCORES = """
 import os, signal
-from mia_jax.run_directory import RunDirectory
+from mia_jax.runs.run_directory import RunDirectory
 def dies(self, *args, **options):
     os.kill(os.getpid(), signal.SIGKILL)
 RunDirectory.write_scores = dies

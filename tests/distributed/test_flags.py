@@ -8,10 +8,10 @@ import types
 import pytest
 from absl import flags
 
-from mia_jax import processes
 from mia_jax.cli import processes as commands
 from mia_jax.config import ConfigError
-from mia_jax.identity import JobError
+from mia_jax.runs import processes
+from mia_jax.runs.identity import JobError
 
 
 @pytest.fixture

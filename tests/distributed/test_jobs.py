@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from mia_jax import run_directory
+from mia_jax.runs import run_directory
 
 
 def test_two_processes_give_the_numbers_of_one(done, same_as_expected, tmp_path):

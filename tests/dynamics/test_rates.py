@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from mia_jax import dynamics
-from mia_jax.vulnerability import record_vulnerability
+from mia_jax.statistics.vulnerability import record_vulnerability
 
 
 def drawn(seed, models=12, checkpoints=3, records=9):

@@ -6,8 +6,8 @@ import pytest
 from mia_jax import dynamics, study
 from mia_jax.config import Config, DataConfig, FamilyConfig, MembershipConfig, RecordingConfig, TrainingConfig
 from mia_jax.dynamics_study import calling
-from mia_jax.identity import RunError
-from mia_jax.segments import Segments
+from mia_jax.runs.identity import RunError
+from mia_jax.runs.segments import Segments
 from mia_jax.study import observing
 
 CHECKPOINTS = range(4)

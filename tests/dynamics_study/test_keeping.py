@@ -8,7 +8,7 @@ import pytest
 from mia_jax.dynamics import Bits, as_bits
 from mia_jax.dynamics_study import keeping
 from mia_jax.dynamics_study.rows import Ends, Interval
-from mia_jax.store import Store
+from mia_jax.runs.store import Store
 
 
 @pytest.fixture

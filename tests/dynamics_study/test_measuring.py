@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.big_pool import FAMILY, Size, make
-from mia_jax import blocks, data, dynamics, models, score_table, store, study
+from mia_jax import blocks, data, dynamics, models, study
 from mia_jax.attacks import lira
 from mia_jax.config import (
     Config,
@@ -26,8 +26,10 @@ from mia_jax.config import (
 from mia_jax.dynamics import calls
 from mia_jax.dynamics_study import calling, halves, measuring
 from mia_jax.dynamics_study.rows import CURVES, NUMBERS, Interval
-from mia_jax.identity import RunError
-from mia_jax.segments import Segments
+from mia_jax.runs import store
+from mia_jax.runs.identity import RunError
+from mia_jax.runs.segments import Segments
+from mia_jax.statistics import score_table
 
 CUTS = (0.2, 0.5)
 ALONE = ("path", "peak_entry", "train_accuracy", "test_accuracy")

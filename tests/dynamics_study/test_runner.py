@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from mia_jax import run_directory, study
+from mia_jax import study
 from mia_jax.config import (
     Config,
     ConfigError,
@@ -25,9 +25,10 @@ from mia_jax.config import (
     with_changes,
 )
 from mia_jax.dynamics_study import measuring, runner
-from mia_jax.identity import RunError
 from mia_jax.progress import Silent
-from mia_jax.segments import Segments
+from mia_jax.runs import run_directory
+from mia_jax.runs.identity import RunError
+from mia_jax.runs.segments import Segments
 
 ROOT = pathlib.Path(__file__).parents[2]
 OPTIMIZERS = {"optimizer": {"sgd": {}, "sam": {"training": {"sam_radius": 0.05}}}}

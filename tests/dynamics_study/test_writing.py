@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from mia_jax.dynamics_study import page, tables, writing
 from mia_jax.report import atomic
-from mia_jax.store import StoreError
+from mia_jax.runs.store import StoreError
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from mia_jax.report import atomic, tables
 from mia_jax.report.inputs import LongTable
-from mia_jax.store import StoreError
+from mia_jax.runs.store import StoreError
 
 ROWS = [
     {

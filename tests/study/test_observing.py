@@ -7,12 +7,13 @@ import shutil
 import numpy as np
 import pytest
 
-from mia_jax import attacks, blocks, data, run_directory, store, study, summary
+from mia_jax import attacks, blocks, data, study, summary
 from mia_jax.attacks import of_records
 from mia_jax.config import AttacksConfig, CanariesConfig, ConfigError
 from mia_jax.data.features import features
-from mia_jax.identity import RunError
-from mia_jax.segments import Segments
+from mia_jax.runs import run_directory, store
+from mia_jax.runs.identity import RunError
+from mia_jax.runs.segments import Segments
 from mia_jax.study import observing
 from mia_jax.study.attacking import selection, skipped
 from mia_jax.types import Ragged, Records

@@ -8,7 +8,7 @@ import pytest
 
 from mia_jax.attacks import lira
 from mia_jax.config import AttacksConfig, Config, ConfigError, ReportConfig
-from mia_jax.identity import RunError
+from mia_jax.runs.identity import RunError
 from mia_jax.signals_file import observations_of
 from mia_jax.study import own_signals
 

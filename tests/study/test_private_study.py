@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from mia_jax import run_directory, study
+from mia_jax import study
 from mia_jax.config import Config, ConfigError, DataConfig, DpSgdConfig, from_mapping, to_mapping
 from mia_jax.privacy import epsilon
+from mia_jax.runs import run_directory
 from mia_jax.study.privacy import question
 
 

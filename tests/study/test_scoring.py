@@ -6,15 +6,16 @@ import threading
 import numpy as np
 import pytest
 
-from mia_jax import run_directory, study
+from mia_jax import study
 from mia_jax.attacks import Attack, Observations
 from mia_jax.attacks.base import NO_SIDE
 from mia_jax.blocks import records_at_once
-from mia_jax.identity import JobError, RunError
-from mia_jax.processes import Alone
 from mia_jax.progress import Silent
-from mia_jax.signs_of_life import Sign
-from mia_jax.store import Store
+from mia_jax.runs import run_directory
+from mia_jax.runs.identity import JobError, RunError
+from mia_jax.runs.processes import Alone
+from mia_jax.runs.signs_of_life import Sign
+from mia_jax.runs.store import Store
 from mia_jax.study import scoring
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from mia_jax import study
 from mia_jax.config import ConfigError, FamilyConfig
-from mia_jax.run_directory import existing
+from mia_jax.runs.run_directory import existing
 
 COLUMNS = {
     "family",

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from mia_jax import data, membership, run_directory, study
-from mia_jax.identity import JobError
+from mia_jax import data, membership, study
 from mia_jax.keys import roots
-from mia_jax.processes import Alone
 from mia_jax.progress import Silent
-from mia_jax.signs_of_life import Sign
+from mia_jax.runs import run_directory
+from mia_jax.runs.identity import JobError
+from mia_jax.runs.processes import Alone
+from mia_jax.runs.signs_of_life import Sign
 from mia_jax.study import together, training
 from mia_jax.training import Plan
 
@@ -174,8 +175,8 @@ def test_a_run_in_memory_is_the_run_on_disk(small_config, finished_run, all_numb
 
 
 def test_a_bucket_that_holds_something_else_is_never_touched(small_config, tmp_path):
-    from mia_jax.identity import RunError
-    from mia_jax.store import Store
+    from mia_jax.runs.identity import RunError
+    from mia_jax.runs.store import Store
 
     place = f"memory://{tmp_path.name}"
     Store(place).write("thesis.tex", b"years of work")

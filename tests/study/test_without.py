@@ -11,7 +11,7 @@ import pytest
 from mia_jax import data, study
 from mia_jax.attacks import catalogue
 from mia_jax.config import AttacksConfig, CanariesConfig, ConfigError, RecordingConfig
-from mia_jax.identity import RunError
+from mia_jax.runs.identity import RunError
 from mia_jax.study import observing, without
 from mia_jax.study.attacking import check_references, selection
 from mia_jax.study.scoring import scores_of

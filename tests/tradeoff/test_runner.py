@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from mia_jax import run_directory, study
+from mia_jax import study
 from mia_jax.config import (
     AttacksConfig,
     CanariesConfig,
@@ -20,7 +20,8 @@ from mia_jax.config import (
     TradeoffConfig,
     TrainingConfig,
 )
-from mia_jax.identity import RunError
+from mia_jax.runs import run_directory
+from mia_jax.runs.identity import RunError
 from mia_jax.tradeoff import arms, runner, tradeoff
 from mia_jax.tradeoff.arms import CHANGES
 from mia_jax.tradeoff.writing import write_tradeoff

@@ -6,7 +6,7 @@ import pytest
 from mia_jax import config as configs
 from mia_jax import study
 from mia_jax.config import Config, DataConfig, FamilyConfig, MembershipConfig, RecordingConfig, TrainingConfig
-from mia_jax.run_directory import existing
+from mia_jax.runs.run_directory import existing
 
 SMALL = Config(
     data=DataConfig(

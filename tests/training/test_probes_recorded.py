@@ -21,7 +21,7 @@ from mia_jax.config import (
 from mia_jax.models import Model
 from mia_jax.parallel import model_mesh
 from mia_jax.probes import chosen
-from mia_jax.run_directory import existing
+from mia_jax.runs.run_directory import existing
 from mia_jax.training import Plan, Probe, hyper_of
 from mia_jax.training.observe import probe, record_keys
 from mia_jax.training.shadow import all_models, compile_programs, recipe_of

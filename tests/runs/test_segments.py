@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from mia_jax import store
-from mia_jax.identity import RunError
-from mia_jax.segments import Segments
-from mia_jax.store import Store, StoreError, checksum, piece_of
+from mia_jax.runs import store
+from mia_jax.runs.identity import RunError
+from mia_jax.runs.segments import Segments
+from mia_jax.runs.store import Store, StoreError, checksum, piece_of
 from mia_jax.training import Observed, Segment
 from mia_jax.types import Signals
 

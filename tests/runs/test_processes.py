@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from mia_jax import processes
-from mia_jax.identity import JobError, RunError
-from mia_jax.processes import ALONE, Joined, agreeing, check_agreed, deal
+from mia_jax.runs import processes
+from mia_jax.runs.identity import JobError, RunError
+from mia_jax.runs.processes import ALONE, Joined, agreeing, check_agreed, deal
 
 
 class Service:

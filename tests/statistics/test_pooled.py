@@ -5,16 +5,24 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from mia_jax import metrics, pooled_roc, sorted_scores, summary
-from mia_jax.clustering import auc_of, pairs, ranking, spread
+from mia_jax import metrics, summary
 from mia_jax.config import ReportConfig
-from mia_jax.cross_fitting import RECORD_PARTS, cross_fit
-from mia_jax.pooled import Pooled
-from mia_jax.roc import auc_and_tprs
-from mia_jax.score_table import KnownToBoth, ReadTable, ScoreTable, as_table, blocks_of_targets, rows_of
-from mia_jax.sorted_scores import Sorter
-from mia_jax.store import StoreError
-from mia_jax.vulnerability import Vulnerability, blocks_of_records, record_vulnerability
+from mia_jax.runs.store import StoreError
+from mia_jax.statistics import pooled_roc, sorted_scores
+from mia_jax.statistics.clustering import auc_of, pairs, ranking, spread
+from mia_jax.statistics.cross_fitting import RECORD_PARTS, cross_fit
+from mia_jax.statistics.pooled import Pooled
+from mia_jax.statistics.roc import auc_and_tprs
+from mia_jax.statistics.score_table import (
+    KnownToBoth,
+    ReadTable,
+    ScoreTable,
+    as_table,
+    blocks_of_targets,
+    rows_of,
+)
+from mia_jax.statistics.sorted_scores import Sorter
+from mia_jax.statistics.vulnerability import Vulnerability, blocks_of_records, record_vulnerability
 
 CONFIG = ReportConfig(fpr=(0.1, 0.01, 0.001))
 SIZES = {"one row": (1, 32), "some rows": (200, 64), "uneven": (333, 50)}
@@ -61,10 +69,10 @@ def small(monkeypatch):
     """Sets how many entries a block has, how many scores a chunk, and keeps nothing sorted in memory."""
 
     def set_to(entries, chunk):
-        monkeypatch.setattr("mia_jax.score_table.AT_ONCE", entries)
-        monkeypatch.setattr("mia_jax.sorted_scores.CHUNK", chunk)
-        monkeypatch.setattr("mia_jax.sorted_scores.SPACING", max(1, chunk // 8))
-        monkeypatch.setattr("mia_jax.sorted_scores.IN_MEMORY", 256)
+        monkeypatch.setattr("mia_jax.statistics.score_table.AT_ONCE", entries)
+        monkeypatch.setattr("mia_jax.statistics.sorted_scores.CHUNK", chunk)
+        monkeypatch.setattr("mia_jax.statistics.sorted_scores.SPACING", max(1, chunk // 8))
+        monkeypatch.setattr("mia_jax.statistics.sorted_scores.IN_MEMORY", 256)
         monkeypatch.setattr("mia_jax.blocks.ENTRIES", entries)
 
     return set_to
@@ -237,7 +245,7 @@ def test_a_full_disk_is_named_with_the_remedy(monkeypatch):
 
 
 def test_blocks_keep_twins_together_and_take_every_target_once(monkeypatch):
-    monkeypatch.setattr("mia_jax.score_table.AT_ONCE", 30)
+    monkeypatch.setattr("mia_jax.statistics.score_table.AT_ONCE", 30)
     cluster = np.array([0, 1, 2, 0, 3, 3, 4, 1])
     blocks = list(blocks_of_targets(cluster, 10))
     assert sorted(np.concatenate(blocks).tolist()) == list(range(8))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax.sorted_scores import SortedScores
+from mia_jax.statistics.sorted_scores import SortedScores
 
 OUTSIDE, INSIDE = 0, 1
 """The labels of non-members and of members."""

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax.roc import leaders, refuse_one_side, target_by_record
+from mia_jax.statistics.roc import leaders, refuse_one_side, target_by_record
 from mia_jax.types import Array
 
 

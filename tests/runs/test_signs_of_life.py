@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from mia_jax.identity import RunError
-from mia_jax.signs_of_life import LOCK, Sign, Watch, leased
-from mia_jax.store import Store, StoreError
+from mia_jax.runs.identity import RunError
+from mia_jax.runs.signs_of_life import LOCK, Sign, Watch, leased
+from mia_jax.runs.store import Store, StoreError
 
 
 class Clock:

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from mia_jax.identity import JobError, RunError
-from mia_jax.store import Store, StoreError
+from mia_jax.runs.identity import JobError, RunError
+from mia_jax.runs.store import Store, StoreError
 
 SILENCE = 100.0
 """Seconds without a sign of life after which a process counts as dead; JAX's own default."""

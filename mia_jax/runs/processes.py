@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
-from mia_jax.identity import JobError, RunError
-from mia_jax.signs_of_life import SILENCE
+from mia_jax.runs.identity import JobError, RunError
+from mia_jax.runs.signs_of_life import SILENCE
 
 TO_START = 300
 """Seconds to wait for all processes of a job to start; JAX's own default."""

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special, stats
 
-from mia_jax.clustering import Spread, clusters
-from mia_jax.pooled import Block, Pooled, called_influence, spreads
-from mia_jax.pooled_roc import PooledRoc
-from mia_jax.roc import check_prior, check_rate, enough_false, ppv
-from mia_jax.score_table import KnownToBoth, ScoreTable, as_table
+from mia_jax.statistics.clustering import Spread, clusters
+from mia_jax.statistics.pooled import Block, Pooled, called_influence, spreads
+from mia_jax.statistics.pooled_roc import PooledRoc
+from mia_jax.statistics.roc import check_prior, check_rate, enough_false, ppv
+from mia_jax.statistics.score_table import KnownToBoth, ScoreTable, as_table
 from mia_jax.types import Array
 from mia_jax.validation import as_mask
 

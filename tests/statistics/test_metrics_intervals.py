@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from mia_jax import metrics
-from mia_jax.clustering import disjoint_spread, spread
+from mia_jax.statistics.clustering import disjoint_spread, spread
 
 K, N = 12, 30
 

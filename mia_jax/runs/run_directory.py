@@ -32,11 +32,11 @@ import numpy as np
 from mia_jax import config as configs
 from mia_jax.blocks import records_at_once, whole
 from mia_jax.config import Config, FamilyConfig
-from mia_jax.identity import FORMAT, JobError, RunError, check_format, check_same, family_hash
-from mia_jax.processes import ALONE
-from mia_jax.segments import Segments
-from mia_jax.signs_of_life import LOCK, SILENCE, leased
-from mia_jax.store import LOCKED, WITHOUT_LOCKS, Address, Store, address, unwritten
+from mia_jax.runs.identity import FORMAT, JobError, RunError, check_format, check_same, family_hash
+from mia_jax.runs.processes import ALONE
+from mia_jax.runs.segments import Segments
+from mia_jax.runs.signs_of_life import LOCK, SILENCE, leased
+from mia_jax.runs.store import LOCKED, WITHOUT_LOCKS, Address, Store, address, unwritten
 from mia_jax.training import Plan
 from mia_jax.types import Dataset, Membership
 

@@ -10,7 +10,7 @@ from mia_jax import config as configs
 from mia_jax.config import Config
 
 if TYPE_CHECKING:  # commands that compute nothing need not wait for it
-    from mia_jax.store import Address
+    from mia_jax.runs.store import Address
 
 FORMAT = 5
 """Of the artefacts in a run directory; raised when they change."""

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mia_jax.multiple_testing import holm
+from mia_jax.statistics.multiple_testing import holm
 
 
 def rejected(p_values, alpha):

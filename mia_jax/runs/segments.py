@@ -15,8 +15,8 @@ import numpy as np
 
 from mia_jax.blocks import blocks_of, whole
 from mia_jax.defences.parameters import path_of
-from mia_jax.identity import RunError
-from mia_jax.store import Store, checksum, piece_of
+from mia_jax.runs.identity import RunError
+from mia_jax.runs.store import Store, checksum, piece_of
 from mia_jax.training import Segment, TrainState
 from mia_jax.types import Params, Signals
 

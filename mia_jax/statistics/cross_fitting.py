@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax.pooled import Pooled
-from mia_jax.pooled_roc import INSIDE, OUTSIDE
-from mia_jax.roc import doubt_of_gain
-from mia_jax.score_table import ScoreTable
-from mia_jax.sorted_scores import SortedScores, Sorter
+from mia_jax.statistics.pooled import Pooled
+from mia_jax.statistics.pooled_roc import INSIDE, OUTSIDE
+from mia_jax.statistics.roc import doubt_of_gain
+from mia_jax.statistics.score_table import ScoreTable
+from mia_jax.statistics.sorted_scores import SortedScores, Sorter
 from mia_jax.types import Array
 
 RECORD_PARTS = 3

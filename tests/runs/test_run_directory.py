@@ -8,10 +8,11 @@ import sys
 import numpy as np
 import pytest
 
-from mia_jax import run_directory, study
+from mia_jax import study
 from mia_jax.config import FamilyConfig
-from mia_jax.identity import FORMAT, RunError
-from mia_jax.store import StoreError
+from mia_jax.runs import run_directory
+from mia_jax.runs.identity import FORMAT, RunError
+from mia_jax.runs.store import StoreError
 
 
 class StopError(Exception):

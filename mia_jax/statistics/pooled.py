@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax.clustering import Clustered, Spread, pairs
-from mia_jax.pooled_roc import INSIDE, OUTSIDE, PooledRoc
-from mia_jax.roc import one_side
-from mia_jax.score_table import ScoreTable, as_table, blocks_of_targets, rows_of
-from mia_jax.sorted_scores import Sorter
+from mia_jax.statistics.clustering import Clustered, Spread, pairs
+from mia_jax.statistics.pooled_roc import INSIDE, OUTSIDE, PooledRoc
+from mia_jax.statistics.roc import one_side
+from mia_jax.statistics.score_table import ScoreTable, as_table, blocks_of_targets, rows_of
+from mia_jax.statistics.sorted_scores import Sorter
 from mia_jax.types import Array
 from mia_jax.validation import as_mask
 

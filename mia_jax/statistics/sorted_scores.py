@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax.store import StoreError
+from mia_jax.runs.store import StoreError
 
 CHUNK = 2**17
 """Distinct scores of a chunk, all labels together, give or take a few pieces' ends."""

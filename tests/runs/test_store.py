@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mia_jax import run_directory
-from mia_jax.store import Store, StoreError, address, below, checksum, has_locks, unwritten
+from mia_jax.runs import run_directory
+from mia_jax.runs.store import Store, StoreError, address, below, checksum, has_locks, unwritten
 
 
 @pytest.fixture
