@@ -1,1 +1,1 @@
-"""A run directory: what is written, who writes it, and when it counts as there."""
+"""A run directory: what is written, who writes it, and from when on it is there."""
