@@ -330,7 +330,7 @@ def test_failed_write_is_one_sentence_and_leaves_a_run_that_goes_on(small_config
     """A file-size limit makes writes fail as a full disk does."""
     program = (
         "import resource, signal, sys, pathlib\n"
-        "from mia_jax import config, study, store\n"
+        "from mia_jax import config, study\nfrom mia_jax.runs import store\n"
         "given = config.from_json(pathlib.Path(sys.argv[1]).read_text())\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "def advance(self, *_): resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))\n"
