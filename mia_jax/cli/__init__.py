@@ -2,6 +2,7 @@
 
 from mia_jax.cli.account import account as account
 from mia_jax.cli.commands import attack as attack
+from mia_jax.cli.commands import compare as compare
 from mia_jax.cli.commands import dynamics as dynamics
 from mia_jax.cli.commands import report as report
 from mia_jax.cli.commands import run as run

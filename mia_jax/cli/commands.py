@@ -215,6 +215,29 @@ def dynamics() -> None:
     start(main, dynamics, config="dynamics_digits.py")
 
 
+def compare() -> None:
+    """Compare families as targets: epoch by epoch, and where they are equally overfitted or equally good.
+
+    config.comparison names the family that the others are compared with, how many disjoint pools the study is done
+    on, and variants of it. Every pool and variant is a run directory of its own below --workdir, to be looked at
+    with scripts/report.py; what was stopped goes on. comparison.json, tables and figures are written to --workdir.
+    """
+    _config_flags()
+
+    def main() -> None:
+        from mia_jax import comparison
+        from mia_jax.comparison import tables, writing
+
+        config, tell = _config(), _reporter()
+        with _locked() as workdir:
+            workdir = _local(workdir, "a comparison")
+            rows = comparison.compare(config, workdir, overwrite=flags.FLAGS.overwrite, tell=tell)
+            tell.say(f"comparison: {writing.write_comparison(rows, workdir)}")
+        _print(tables.terminal(rows))
+
+    start(main, compare)
+
+
 def _config_given() -> bool:
     """Whether the command line names a config or a field of one."""
     return any(re.match(r"--?config\b", word) for word in sys.argv[1:])

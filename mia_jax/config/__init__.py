@@ -6,6 +6,7 @@ what is allowed.
 """
 
 from mia_jax.config.base import ConfigError as ConfigError
+from mia_jax.config.comparison import ComparisonConfig as ComparisonConfig
 from mia_jax.config.defences import AdversarialConfig as AdversarialConfig
 from mia_jax.config.defences import DpSgdConfig as DpSgdConfig
 from mia_jax.config.defences import LabelPrivacyConfig as LabelPrivacyConfig

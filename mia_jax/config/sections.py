@@ -68,6 +68,7 @@ class DataConfig:
 
     source: "digits", "npz:PATH", "tfds:NAME" or "synthetic:NAME". kind: whether integers are
     features or token ids ("auto" decides from the arrays). pool_size: records that may be members.
+    pool_number: which of the pools of that size, 0 for the first; no two of one seed share a record.
     population_size: records that no model is trained on, for the attacker. test_size: records for accuracy
     alone; 0: what is left. standardize: features, by the pool's mean and deviation. image_size: images are
     resized to so many pixels a side; 0 leaves them. directory: where relative paths of "npz:" start, and where
@@ -77,6 +78,7 @@ class DataConfig:
     source: str = "digits"
     kind: Literal["auto", "features", "tokens"] = "auto"
     pool_size: Annotated[int, Field(ge=4)] = 400
+    pool_number: AtLeast0 = 0
     population_size: AtLeast1 = 400
     test_size: AtLeast0 = 0
     standardize: bool = True

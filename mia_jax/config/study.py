@@ -8,6 +8,7 @@ import re
 from pydantic import Field
 
 from mia_jax.config.base import ConfigError, Seed, section
+from mia_jax.config.comparison import ComparisonConfig
 from mia_jax.config.defences import (
     AdversarialConfig,
     DpSgdConfig,
@@ -63,6 +64,7 @@ class Config:
     parameter_noise: ParameterNoiseConfig = ParameterNoiseConfig()
     tradeoff: TradeoffConfig = TradeoffConfig()
     dynamics: DynamicsConfig = DynamicsConfig()
+    comparison: ComparisonConfig = ComparisonConfig()
     scale: str = "default"
     scales: dict[str, Overrides] = Field(default_factory=dict)
 

@@ -64,7 +64,7 @@ def with_changes(config: Config, changes: Mapping[str, Any]) -> Config:
     return from_mapping(_merged(to_mapping(config), changes))
 
 
-NAMED = ("families", "factors", "grid", "scales")
+NAMED = ("families", "factors", "grid", "scales", "variants")
 """Fields whose names are a person's own."""
 
 

@@ -118,7 +118,8 @@ def divide(train: Table, test: Table | None, config: DataConfig, reserved: int =
     """Pool, population and test, drawn without replacement by config.seed.
 
     Pool and population come from `train`; so does test where the source has no `test` of its own.
-    The pool does not change with the other two sizes, and a larger one holds every smaller one.
+    The pool does not change with the other two sizes, and a larger one holds every smaller one. With a
+    `pool_number` above 0 so many pools of that size are passed over, and their records are in no part.
     reserved: how many records of `train` become canaries; they are the same whatever the sizes.
 
     Raises `ConfigError` that names the sizes and what there is.
@@ -126,9 +127,12 @@ def divide(train: Table, test: Table | None, config: DataConfig, reserved: int =
     rng = np.random.default_rng(config.seed)
     order = rng.permutation(len(train.y))
     # Canaries are the last of the order, so that they are the same whatever the sizes.
-    drawn, last = config.pool_size + config.population_size, len(order) - reserved
+    first, last = config.pool_number * config.pool_size, len(order) - reserved
+    drawn = first + config.pool_size + config.population_size
     at_least = max(config.test_size, 1)
-    wanted = f"config.data.pool_size {config.pool_size} + population_size {config.population_size}"
+    before = f"config.data.pool_number {config.pool_number} x pool_size {config.pool_size} before it + "
+    before = before if config.pool_number else ""
+    wanted = f"{before}config.data.pool_size {config.pool_size} + population_size {config.population_size}"
     if test is None:
         test, rest, needed = train, order[drawn:last], drawn + at_least
         wanted += f" + test_size {config.test_size} (at least 1)"
@@ -151,7 +155,7 @@ def divide(train: Table, test: Table | None, config: DataConfig, reserved: int =
             f"{len(rest)} distinct records that its training split has not; lower it to that (0: all), or "
             "bring more records."
         )
-    pool, population = order[: config.pool_size], order[config.pool_size : drawn]
+    pool, population = order[first : first + config.pool_size], order[first + config.pool_size : drawn]
     return Parts(
         take(train, pool),
         take(train, population),

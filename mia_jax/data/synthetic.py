@@ -68,8 +68,11 @@ def generate(config: DataConfig, rest: str) -> Source:
         if not fits:
             value = getattr(parameters, field)
             raise source_error(config, f"the parameter {field} is {value}; it must be {allowed}")
-    count = config.pool_size + config.population_size + (config.test_size or config.pool_size)
-    rng = np.random.default_rng((config.seed, 1))  # not the stream that parts the records
+    # The pools before this one are passed over by whoever parts the records; here every pool is drawn anew.
+    passed = config.pool_number * config.pool_size
+    count = passed + config.pool_size + config.population_size + (config.test_size or config.pool_size)
+    another = (config.pool_number,) if config.pool_number else ()
+    rng = np.random.default_rng((config.seed, 1, *another))  # not the stream that parts the records
     x, y = law.draw(parameters, count, rng)
     tokens = holds_tokens(config, natural=name == "markov")
     facts = {"parameters": parameters._asdict(), **law.answers(parameters)}

@@ -22,6 +22,7 @@ MAY_DIFFER = (
     "audit",
     "tradeoff",
     "dynamics",
+    "comparison",
     "scale",
     "scales",
     "membership.num_models",

@@ -121,6 +121,19 @@ def test_the_pool_keeps_its_records_when_other_sizes_change(vectors):
     assert rows(one.pool) < rows(larger.pool)
 
 
+def test_pools_of_one_seed_share_no_record(vectors):
+    """Neither do a pool and its population or test records; the first is the one without a number."""
+    parts = [
+        parted(made(vectors), standardize=False, pool_size=10, pool_number=number) for number in range(3)
+    ]
+    pools = [rows(part.pool) for part in parts]
+    assert len(set().union(*pools)) == 30
+    assert pools[0] == rows(parted(made(vectors), standardize=False, pool_size=10).pool)
+    for part, pool in zip(parts, pools, strict=True):
+        assert not pool & (rows(part.population) | rows(part.test))
+    assert rows(parts[2].population).isdisjoint(pools[0] | pools[1])
+
+
 def test_another_seed_draws_another_pool(vectors):
     one, two = (parted(made(vectors), standardize=False, seed=seed) for seed in (0, 1))
     assert rows(one.pool) != rows(two.pool)
@@ -129,6 +142,10 @@ def test_another_seed_draws_another_pool(vectors):
 @pytest.mark.parametrize(
     ("sizes", "sentence"),
     [
+        (
+            {"pool_size": 15, "population_size": 15, "pool_number": 3},
+            r"config.data.pool_number 3 x pool_size 15 before it \+ config.data.pool_size 15",
+        ),
         (
             {"pool_size": 45, "population_size": 15},
             r"\+ test_size 0 \(at least 1\) is 61: .* has 60 distinct",
