@@ -30,7 +30,7 @@ def get_config() -> ConfigDict:
             families={
                 "mlp": FamilyConfig(kind="mlp", layers=2, match="lstm"),
                 "rnn": FamilyConfig(kind="rnn", match="lstm"),
-                "lstm": FamilyConfig(kind="lstm", hidden=32),
+                "lstm": FamilyConfig(kind="lstm", hidden=37),
                 "gru": FamilyConfig(kind="gru", match="lstm"),
             },
             training=TrainingConfig(epochs=60),

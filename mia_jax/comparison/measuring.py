@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mia_jax.comparison.rows import OTHERS
 from mia_jax.runs.identity import RunError
 from mia_jax.runs.run_directory import RunDirectory
 from mia_jax.statistics.contrasts import (
     Measured,
     at_level,
+    combined,
     less,
     measured_accuracy,
     measured_auc,
@@ -52,7 +54,7 @@ def rows_of(run: RunDirectory, reference: str) -> dict[str, list[Row]]:
     """Everything that is compared, of one run: curves, at_epochs, at_levels, by_order.
 
     Every row has value, error, degrees and fewest (`contrasts.Whole`), and says of what: curves of a family at an
-    epoch; at_epochs, at_levels of a family less `reference`; by_order of early members less late ones.
+    epoch; at_epochs, at_levels of a family, or of `OTHERS`, less `reference`; by_order of early members less late ones.
     """
     drawn = run.membership(lists=False)
     ours = observing.columns(run.config, "pool")
@@ -61,6 +63,7 @@ def rows_of(run: RunDirectory, reference: str) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {"curves": [], "at_epochs": [], "at_levels": [], "by_order": []}
     for family, curves in utility.items():
         found["curves"] += _curve_rows(run, family, "", curves, twin)
+    others = [family for family in utility if family != reference]
     for attack in run.config.attacks.names:
         curves = {
             family: Curves(utility[family], _success(run, family, attack, member, twin)) for family in utility
@@ -68,10 +71,11 @@ def rows_of(run: RunDirectory, reference: str) -> dict[str, list[Row]]:
         for family, one in curves.items():
             found["curves"] += _curve_rows(run, family, attack, one.success, twin)
             found["by_order"] += _by_order(run, family, attack, member, twin)
-            if family != reference:
-                head = {"family": family, "reference": reference, "attack": attack}
-                found["at_epochs"] += _at_epochs(run, head, one, curves[reference], twin)
-                found["at_levels"] += _at_levels(head, one, curves[reference], twin)
+        for family in (*others, OTHERS) if len(others) > 1 else others:
+            head = {"family": family, "reference": reference, "attack": attack}
+            sides = [curves[name] for name in (others if family == OTHERS else [family])]
+            found["at_epochs"] += _at_epochs(run, head, sides, curves[reference], twin)
+            found["at_levels"] += _at_levels(head, sides, curves[reference], twin)
     return found
 
 
@@ -142,24 +146,39 @@ def _curve_rows(
             yield {"family": family, "attack": attack, "epoch": epoch, "what": what, **_numbers(point, twin)}
 
 
-def _at_epochs(run: RunDirectory, head: Row, one: Curves, other: Curves, twin: np.ndarray) -> Iterator[Row]:
-    """Differences at the same epoch."""
+def _at_epochs(
+    run: RunDirectory, head: Row, sides: Sequence[Curves], reference: Curves, twin: np.ndarray
+) -> Iterator[Row]:
+    """Differences at the same epoch, of the mean of all sides."""
     for what in SUCCESSES:
-        pairs = zip(run.epochs, one.success[what], other.success[what], strict=True)
-        for epoch, a, b in pairs:
-            yield {**head, "epoch": epoch, "what": what, **_numbers(less(a, b), twin)}
+        for place, epoch in enumerate(run.epochs):
+            mean = _mean([side.success[what][place] for side in sides])
+            found = less(mean, reference.success[what][place])
+            yield {**head, "epoch": epoch, "what": what, **_numbers(found, twin)}
 
 
-def _at_levels(head: Row, one: Curves, other: Curves, twin: np.ndarray) -> Iterator[Row]:
-    """Differences where both families come to the same level of what is matched for good."""
+def _at_levels(head: Row, sides: Sequence[Curves], reference: Curves, twin: np.ndarray) -> Iterator[Row]:
+    """Differences where all families come to the same level of what is matched for good."""
     for matched, step in MATCHED.items():
-        for level in levels(step, *(side.utility[matched] for side in (one, other))):
+        for level in levels(step, *(side.utility[matched] for side in (*sides, reference))):
             for what in SUCCESSES:
-                a, b = (at_level(side.utility[matched], side.success[what], level) for side in (one, other))
-                assert a is not None
-                assert b is not None
+                *at, base = (
+                    _at(side.utility[matched], side.success[what], level) for side in (*sides, reference)
+                )
                 row = {**head, "matched": matched, "level": level, "what": what}
-                yield row | _numbers(less(a, b), twin)
+                yield row | _numbers(less(_mean(at), base), twin)
+
+
+def _at(x: Sequence[Measured], y: Sequence[Measured], level: float) -> Measured:
+    """What y is at a level that x is known to reach."""
+    found = at_level(x, y, level)
+    assert found is not None
+    return found
+
+
+def _mean(parts: Sequence[Measured]) -> Measured:
+    """The mean of estimates of one table."""
+    return combined(*((1.0 / len(parts), part) for part in parts))
 
 
 def levels(step: float, *curves: Sequence[Measured]) -> list[float]:

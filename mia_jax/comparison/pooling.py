@@ -12,7 +12,7 @@ NUMBERS = ("value", "error", "degrees", "fewest")
 
 
 def over_pools(runs: Sequence[Sequence[Mapping[str, Any]]], confidence: float) -> list[dict[str, Any]]:
-    """Rows that every pool has, averaged: value, low, high, p (of 0), pools, and p_pools (of one value in all).
+    """Rows that every pool has, averaged: value with error, degrees, fewest, low, high and p (of 0); pools; p_pools.
 
     runs: the rows of each pool. Pools are disjoint and their models their own, so they are independent. A row that
     some pool lacks, as of a level that it does not reach, is left out.
@@ -29,9 +29,13 @@ def over_pools(runs: Sequence[Sequence[Mapping[str, Any]]], confidence: float) -
 
 def summary(tables: Sequence[Whole], confidence: float) -> dict[str, Any]:
     """The mean over independent tables as a row has it."""
-    mean = interval(averaged(tables), confidence)
+    over_all = averaged(tables)
+    mean = interval(over_all, confidence)
     return {
         "value": mean.value,
+        "error": over_all.spread.error,
+        "degrees": over_all.spread.degrees,
+        "fewest": over_all.fewest,
         "low": mean.low,
         "high": mean.high,
         "p": mean.p,

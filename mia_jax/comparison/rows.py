@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 TABLES = ("curves", "at_epochs", "at_levels", "by_order")
+"""Averaged over pools."""
+
+OTHERS = "others"
+"""Stands for a family in differences: the mean of all families but the reference."""
 
 HEADLINE = 0.9
 """The level that stands for all others is the largest up to this share of what every family comes to: beyond, curves
@@ -15,13 +19,14 @@ Row = Mapping[str, Any]
 
 
 class ComparisonRows(NamedTuple):
-    """A finished comparison. Rows have `variant`, `value`, `low`, `high`, `p` (of 0), `pools` (each one's value) and
-    `p_pools` (of one value in all).
+    """A finished comparison. Rows have `variant`, `value`, its standard `error` with `degrees` of freedom and `fewest`
+    clusters, `low`, `high`, `p` (of 0), `pools` (each one's value) and `p_pools` (of one value in all).
 
     curves: of `family` under `attack` ("": its own accuracies) at `epoch`, of `what`. at_epochs, at_levels: `family`
-    less `reference`, at an epoch, or from where both have the `level` of what is `matched`. by_order: the AUC of a
-    model's early members and of its late ones, and the difference, by `part`. parameters: of each family, by
-    variant.
+    less `reference`, at an epoch, or from where both have the `level` of what is `matched`; `family` may be
+    `OTHERS`. by_order: the AUC of a model's early members, of its late ones, and the difference, by `part`. results,
+    utility: of each `pool` at its last epoch, as in a run's own results.json and utility.csv. parameters: of each
+    family, by variant.
     """
 
     title: str
@@ -29,6 +34,8 @@ class ComparisonRows(NamedTuple):
     at_epochs: Sequence[Row]
     at_levels: Sequence[Row]
     by_order: Sequence[Row]
+    results: Sequence[Row]
+    utility: Sequence[Row]
     parameters: Mapping[str, Mapping[str, int]]
     config: Mapping[str, Any]
     facts: Mapping[str, Any]
@@ -65,7 +72,7 @@ def at_the_end(rows: ComparisonRows, variant: str = "") -> list[Row]:
 def at_one_level(rows: ComparisonRows, matched: str, variant: str = "") -> list[Row]:
     """The differences at the level that stands for all others, each pair of families at its own; see `HEADLINE`."""
     found: list[Row] = []
-    for family in rows.families:
+    for family in (*rows.families, OTHERS):
         own = [
             row
             for row in rows.at_levels

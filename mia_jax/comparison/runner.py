@@ -18,10 +18,14 @@ from mia_jax.runs import run_directory
 from mia_jax.runs.identity import RunError
 from mia_jax.runs.run_directory import RunDirectory
 from mia_jax.runs.store import Store
+from mia_jax.study import reporting
 from mia_jax.study.environment import environment
 
 MEASURED = 1
 """Of what is measured of a run; raised when any of its numbers may come out otherwise."""
+
+REPORTED = ("results", "utility")
+"""As a run's own report has them, of the last checkpoint."""
 
 CONFIG = "comparison_config.json"
 KEPT = "comparison/rows.json"
@@ -44,10 +48,13 @@ def compare(
     for one in todo if overwrite else ():
         run_directory.clear(workdir / one.name)
     began, found, sizes = time.monotonic(), {}, {}
+    reported: dict[str, list[dict[str, Any]]] = {name: [] for name in REPORTED}
     for number, one in enumerate(todo):
         tell.say(f"run {number + 1} of {len(todo)}: {one.name} ({time.monotonic() - began:.0f} s so far)")
         run, rows = _run(one, workdir / one.name, config.comparison.reference, tell)
         found.setdefault(one.variant, []).append(rows)
+        for name in REPORTED:
+            reported[name] += [{"variant": one.variant, "pool": one.pool, **row} for row in rows[name]]
         sizes[one.variant] = {family: run.num_parameters(family) for family in run.config.families}
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     for variant, of_pools in found.items():
@@ -57,6 +64,7 @@ def compare(
     return ComparisonRows(
         title=config.name,
         **tables,
+        **reported,
         parameters=sizes,
         config=configs.to_mapping(config),
         facts={**environment(), "runs": len(todo)},
@@ -74,9 +82,18 @@ def _run(one: Run, path: Path, reference: str, tell: Reporter) -> tuple[RunDirec
         if kept.get("signature") != signature:
             study.attack(run, tell=tell)
             tell.say("comparing")
-            kept = {"signature": signature, "rows": measuring.rows_of(run, reference)}
+            kept = {"signature": signature, "rows": {**measuring.rows_of(run, reference), **_reported(run)}}
             run.store.write_json(KEPT, kept)
     return run, kept["rows"]
+
+
+def _reported(run: RunDirectory) -> dict[str, list[dict[str, Any]]]:
+    """What the run's own report says of every family at its last checkpoint."""
+    rows = [reporting.rows_at(run, family, len(run.epochs) - 1) for family in run.config.families]
+    return {
+        "results": [result for one in rows for result in one.results],
+        "utility": [one.utility for one in rows],
+    }
 
 
 def _signature(run: RunDirectory, reference: str) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from typing import NamedTuple
 
+from mia_jax.comparison.rows import OTHERS
 from mia_jax.config import ComparisonConfig, Config, ConfigError, with_changes
 
 PLAIN = ""
@@ -35,6 +36,11 @@ def runs(config: Config) -> list[Run]:
         raise ConfigError(
             f"config.comparison.reference is {asked.reference!r}: it must be one of the families, "
             f"{', '.join(config.families)}."
+        )
+    if OTHERS in config.families:
+        raise ConfigError(
+            f"config.families has the name {OTHERS!r}: a comparison calls the mean of all but the reference that; "
+            "choose another."
         )
     if len(config.families) < 2:
         raise ConfigError(

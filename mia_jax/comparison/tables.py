@@ -12,39 +12,34 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 MATCHED = {"gap": "gap of accuracy", "loss_gap": "gap of loss", "test_accuracy": "test accuracy"}
-NAMES = {"auc": "AUC", "balanced_accuracy": "bal. accuracy"}
 
 
 def terminal(rows: ComparisonRows) -> RenderableType:
-    """For every variant, families less the reference at the end, at equal gap and at equal test accuracy."""
+    """AUCs of families less that of the reference at the end, at equal gaps and at equal test accuracy."""
     from rich.console import Group
 
-    tables = []
-    for variant in rows.variants:
-        name = variant or rows.title
-        last = at_the_end(rows, variant)
-        places = [(f"after {last[0]['epoch']} epochs" if last else "", last)]
-        places += [
-            (f"at equal {words}", at_one_level(rows, matched, variant)) for matched, words in MATCHED.items()
-        ]
-        tables += [_table(f"{name}: {where}", own, rows.confidence) for where, own in places if own]
-    return Group(*tables)
+    last = at_the_end(rows)
+    places = [(f"after {rows.last} epochs", last)]
+    places += [(f"at equal {words}", at_one_level(rows, matched)) for matched, words in MATCHED.items()]
+    of_auc = [(where, [row for row in own if row["what"] == "auc"]) for where, own in places]
+    return Group(
+        *(_table(f"{rows.title}: AUC {where}", own, rows.confidence) for where, own in of_auc if own)
+    )
 
 
 def _table(title: str, rows: Sequence[Row], confidence: float) -> RenderableType:
-    """Differences, a line for each family, attack and measure."""
+    """Differences, a line for each family and attack."""
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
     matched = "level" in rows[0]
-    for column in ("family less reference", "attack", *(("level",) if matched else ()), "of"):
+    for column in ("family less reference", "attack", *(("level",) if matched else ())):
         table.add_column(column, no_wrap=True)
     for column in ("difference", f"{interval_name(confidence)}", "p"):
         table.add_column(column, justify="right")
     for row in rows:
         level = [f"{row['level']:.2f}"] if matched else []
         ends = f"{row['low']:+.3f} to {row['high']:+.3f}"
-        of = NAMES[row["what"]]
         pair = f"{row['family']} - {row['reference']}"
-        table.add_row(pair, row["attack"], *level, of, f"{row['value']:+.3f}", ends, p_value(row["p"]))
+        table.add_row(pair, row["attack"], *level, f"{row['value']:+.3f}", ends, p_value(row["p"]))
     return table

@@ -18,9 +18,10 @@ FILE = "comparison.json"
 def write_comparison(rows: ComparisonRows, directory: pathlib.Path) -> pathlib.Path:
     """Write a comparison into a directory and give the path of comparison.json, which has everything.
 
-    comparison_{curves,at_epochs,at_levels,by_order}.csv are its tables; figures/comparison_*.svg and *.png show
-    every variant through training and against the generalisation gap. Everything is made in memory first; then each
-    file appears whole or not at all. Raises `StoreError` where the disk refuses.
+    comparison_{curves,at_epochs,at_levels,by_order,results,utility}.csv are its tables;
+    figures/comparison_*.svg and *.png show every variant through training and against the generalisation gap.
+    Everything is made in memory first; then each file appears whole or not at all. Raises `StoreError` where the disk
+    refuses.
     """
     from mia_jax.comparison import figures as drawing
     from mia_jax.report import figures
@@ -40,6 +41,8 @@ def write_comparison(rows: ComparisonRows, directory: pathlib.Path) -> pathlib.P
     for name in TABLES:
         table = [{**row, "pools": " ".join(map(str, row["pools"]))} for row in getattr(rows, name)]
         report_tables.write_csv(table, directory / f"comparison_{name}.csv")
+    for name in ("results", "utility"):
+        report_tables.write_csv(getattr(rows, name), directory / f"comparison_{name}.csv")
     atomic.write_text(directory / FILE, text + "\n")
     made = {f"{name}.{kind}" for name in drawn for kind in ("svg", "png")}
     for file in (directory / "figures").glob("comparison_*"):

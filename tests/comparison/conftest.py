@@ -1,4 +1,4 @@
-"""A comparison small enough to be trained in a test: two MLPs, two pools, one variant."""
+"""A comparison small enough to be trained in a test: three MLPs, two pools, one variant."""
 
 import pytest
 
@@ -23,7 +23,11 @@ def config():
             source="synthetic:gaussian,classes=3,features=6", pool_size=40, population_size=30, test_size=20
         ),
         membership=MembershipConfig(num_models=8, train_size=20, design="paired"),
-        families={"mlp": FamilyConfig(kind="mlp", hidden=4), "wide": FamilyConfig(kind="mlp", hidden=32)},
+        families={
+            "mlp": FamilyConfig(kind="mlp", hidden=4),
+            "wide": FamilyConfig(kind="mlp", hidden=32),
+            "deep": FamilyConfig(kind="mlp", hidden=8, layers=2),
+        },
         training=TrainingConfig(epochs=20, batch_size=5, learning_rate=1e-2),
         recording=RecordingConfig(epochs=(0, 3, 8, 20), logits="none"),
         attacks=AttacksConfig(names=("loss", "lira_offline_global")),

@@ -82,6 +82,8 @@ def test_differences_at_a_level_are_read_off_the_curves(rows):
         some = [row for row in at_one_level(rows, matched) if row["what"] == "auc"]
         assert some, matched
         for row in some:
+            if row["family"] != "wide":
+                continue
             read = []
             for pool in range(2):
                 values = []
@@ -99,6 +101,32 @@ def test_differences_at_a_level_are_read_off_the_curves(rows):
                     values.append(np.interp(row["level"], x[after - 1 : after + 1], y[after - 1 : after + 1]))
                 read.append(values[0] - values[1])
             assert row["pools"] == pytest.approx(read)
+
+
+def test_the_mean_of_all_others_is_the_mean(rows):
+    for epoch in (0, 8):
+        asked = {"variant": "slow", "attack": "loss", "what": "balanced_accuracy", "epoch": epoch}
+        each = [only(rows.at_epochs, family=name, **asked)["pools"] for name in ("wide", "deep")]
+        assert only(rows.at_epochs, family="others", **asked)["pools"] == pytest.approx(np.mean(each, axis=0))
+    some = [row for row in rows.at_levels if row["family"] == "others" and not row["variant"]]
+    assert some
+    for row in some:
+        asked = {name: row[name] for name in ("variant", "attack", "what", "matched", "level")}
+        each = [only(rows.at_levels, family=name, **asked)["pools"] for name in ("wide", "deep")]
+        assert row["pools"] == pytest.approx(np.mean(each, axis=0))
+
+
+def test_results_are_those_of_the_runs_own_reports(rows, workdir):
+    own = reporting.rows_at(run_directory.existing(workdir / "pool1_slow"), "deep", 3)
+    found = [
+        row for row in rows.results if (row["variant"], row["pool"], row["family"]) == ("slow", 1, "deep")
+    ]
+    assert found == [{"variant": "slow", "pool": 1, **row} for row in own.results]
+    assert only(rows.utility, variant="slow", pool=1, family="deep") == {
+        "variant": "slow",
+        "pool": 1,
+        **own.utility,
+    }
 
 
 def test_early_members_are_those_of_the_last_epochs_first_third(rows, workdir):
@@ -135,7 +163,11 @@ def test_files_hold_the_rows(rows, tmp_path):
     path = writing.write_comparison(rows, tmp_path)
     found = json.loads(path.read_text())
     assert found["at_epochs"] == [dict(row) for row in rows.at_epochs]
-    assert found["parameters"]["slow"] == {"mlp": 6 * 4 + 4 + 4 * 3 + 3, "wide": 6 * 32 + 32 + 32 * 3 + 3}
+    assert found["parameters"]["slow"] == {
+        "mlp": 6 * 4 + 4 + 4 * 3 + 3,
+        "wide": 6 * 32 + 32 + 32 * 3 + 3,
+        "deep": 6 * 8 + 8 + 8 * 8 + 8 + 8 * 3 + 3,
+    }
     names = {path.name for path in (tmp_path / "figures").iterdir()}
     assert names == {
         f"comparison_{what}{variant}.{kind}"
@@ -162,7 +194,7 @@ def test_the_terminal_says_the_difference(rows):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"reference": "lstm"}, "config.comparison.reference is 'lstm'.*mlp, wide"),
+        ({"reference": "lstm"}, "config.comparison.reference is 'lstm'.*mlp, wide, deep"),
         ({"variants": {"a b": {}}}, "'a b'"),
         ({"variants": {"x": {"families": {}}}}, "variants.x changes families"),
         ({"variants": {"x": {"training": {"epochs": 0}}}}, "variants.x: config.training.epochs is 0"),
@@ -184,6 +216,12 @@ def test_one_family_is_no_comparison(config, tmp_path):
     alone = dataclasses.replace(config, families={"mlp": config.families["mlp"]})
     with pytest.raises(ConfigError, match=r"config.families has mlp alone"):
         comparison.compare(alone, tmp_path)
+
+
+def test_no_family_is_called_others(config, tmp_path):
+    taken = dataclasses.replace(config, families={**config.families, "others": config.families["wide"]})
+    with pytest.raises(ConfigError, match=r"config.families has the name 'others'"):
+        comparison.compare(taken, tmp_path)
 
 
 def test_a_directory_of_something_else_is_refused(config, workdir, tmp_path, rows):
