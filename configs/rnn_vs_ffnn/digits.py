@@ -35,7 +35,9 @@ def get_config() -> ConfigDict:
             },
             training=TrainingConfig(epochs=60),
             recording=RecordingConfig(epochs=(0, 2, 4, 7, 12, 20, 30, 40, 50, 60), logits="all"),
-            attacks=AttacksConfig(names=("shadow_classifier", "loss", "lira_online_global", "rmia_online")),
+            attacks=AttacksConfig(
+                names=("shadow_classifier", "loss", "lira_online_global", "rmia_online"), classifier_rows=8000
+            ),
             comparison=ComparisonConfig(
                 pools=3,
                 variants={
