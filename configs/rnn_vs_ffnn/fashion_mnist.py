@@ -1,7 +1,8 @@
 """Recurrent and feed-forward networks of one size on Fashion-MNIST, read row by row.
 
 Shows: the same as configs/rnn_vs_ffnn/digits.py on one pool.
-Command: python scripts/compare.py --config=configs/rnn_vs_ffnn/fashion_mnist.py --workdir=runs/rnn_vs_ffnn/fashion_mnist \
+Command: python scripts/compare.py --config=configs/rnn_vs_ffnn/fashion_mnist.py \
+    --workdir=runs/rnn_vs_ffnn/fashion_mnist \
     --config.data.directory=PATH
 Data: fashion_mnist.npz in PATH with x_train, y_train, x_test and y_test; it is no part of this project.
 Time: about 7 minutes on two CPU cores.

@@ -1,7 +1,8 @@
 """Recurrent and feed-forward networks of one size on names of 18 nationalities, letter by letter.
 
 Shows: the same as configs/rnn_vs_ffnn/digits.py on one pool.
-Command: python scripts/compare.py --config=configs/rnn_vs_ffnn/names_nationality.py --workdir=runs/rnn_vs_ffnn/names_nationality \
+Command: python scripts/compare.py --config=configs/rnn_vs_ffnn/names_nationality.py \
+    --workdir=runs/rnn_vs_ffnn/names_nationality \
     --config.data.directory=PATH
 Data: names_nationality.npz in PATH; it is no part of this project.
 Time: about 4 minutes on two CPU cores.

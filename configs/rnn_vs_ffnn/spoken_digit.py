@@ -1,7 +1,8 @@
 """Recurrent and feed-forward networks of one size on spoken digits, 64 steps of 32 mel bands.
 
 Shows: the same as configs/rnn_vs_ffnn/digits.py on one pool.
-Command: python scripts/compare.py --config=configs/rnn_vs_ffnn/spoken_digit.py --workdir=runs/rnn_vs_ffnn/spoken_digit \
+Command: python scripts/compare.py --config=configs/rnn_vs_ffnn/spoken_digit.py \
+    --workdir=runs/rnn_vs_ffnn/spoken_digit \
     --config.data.directory=PATH
 Data: spoken_digit.npz in PATH; it is no part of this project.
 Time: about 12 minutes on two CPU cores.
