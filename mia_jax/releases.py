@@ -26,6 +26,7 @@ from mia_jax.models import Model
 from mia_jax.parallel import MODELS, WHOLE, model_mesh, over_models, place
 from mia_jax.runs.identity import RunError
 from mia_jax.runs.run_directory import RunDirectory
+from mia_jax.statistics.contrasts import Measured, mean_of, measured_auc, measured_mean
 from mia_jax.study import observing
 from mia_jax.study.scoring import scores_of
 from mia_jax.training import Plan, plan
@@ -122,7 +123,9 @@ def release_rows(
     missing). Draws share the trained models. The mean of the ends keeps the width of one draw's interval,
     and the mean's standard error is at most the mean of the draws' own: too wide perhaps, never too narrow.
     "audits": the bounds that the canaries prove at `delta`, from the first draw only: an audit takes one
-    release of every model. "skipped": the config's attacks that need what a release does not give.
+    release of every model. "skipped": the config's attacks that need what a release does not give. "measured": by
+    sigma, the mean over draws of every attack's AUC and, as "", of the accuracy on the pool's non-members, with the
+    influence of every entry.
 
     A model is left out where the training left it out or a draw is not finite: a large loss is what noise is for.
     seed: of the noise; None: the study's. Raises `RunError` for a run without its final parameters and for
@@ -146,12 +149,18 @@ def release_rows(
         matmul_precision=run.config.training.matmul_precision,
     )
     rows: dict[str, Any] = {"utility": [], "results": [], "audits": [], "skipped": world.selection.lacking}
+    rows["measured"] = {}
     for sigma, said in zip(sigmas, released, strict=True):
         where = {"family": family, "sigma": float(sigma), "draws": num_draws}
         draws = [_draw(world, said, number) for number in range(num_draws)]
         rows["utility"].append(where | _over_draws([_utility_row(world, draw) for draw in draws]))
+        measured = {"": mean_of([_accuracy(world, draw) for draw in draws])}
         for one in world.selection.attacks:
-            rows["results"].append(where | _over_draws([_attack_row(world, draw, one) for draw in draws]))
+            found = [_attacked(world, draw, one) for draw in draws]
+            rows["results"].append(where | _over_draws([row for row, _ in found]))
+            if all(auc is not None for _, auc in found):
+                measured[one.name] = mean_of([auc for _, auc in found if auc is not None])
+        rows["measured"][float(sigma)] = measured
         rows["audits"] += [{**where, "draws": 1, **row} for row in _audit_rows(world, draws[0], delta)]
     return rows
 
@@ -227,8 +236,14 @@ def _utility_row(world: _World, draw: _Draw) -> dict[str, Any]:
     )
 
 
-def _attack_row(world: _World, draw: _Draw, attack: Attack) -> dict[str, Any]:
-    """What one attack learns of one draw."""
+def _accuracy(world: _World, draw: _Draw) -> Measured:
+    """The accuracy of one draw on the pool's non-members."""
+    ours = observing.columns(world.run.config, "pool")
+    return measured_mean(draw.said.pool.correct[:, ours], ~world.member[:, ours] & draw.usable[:, None])
+
+
+def _attacked(world: _World, draw: _Draw, attack: Attack) -> tuple[dict[str, Any], Measured | None]:
+    """What one attack learns of one draw: its row, and its AUC where there is one."""
     ours, said = observing.columns(world.run.config, "pool"), draw.said
     seen = world.told._replace(
         **{name: leaf[:, ours] for name, leaf in said.pool._asdict().items()},
@@ -238,9 +253,10 @@ def _attack_row(world: _World, draw: _Draw, attack: Attack) -> dict[str, Any]:
         population_scaled_logit=said.population.scaled_logit,
     )
     scores = scores_of(attack, seen, observing.never_members(world.run))
-    return summary.attack_row(
+    row = summary.attack_row(
         world.setting, attack.name, scores, seen.member, world.twin, world.run.config.report
     )
+    return row, None if row["auc"] is None else measured_auc(scores, seen.member)
 
 
 def _audit_rows(world: _World, draw: _Draw, delta: float) -> list[dict[str, Any]]:

@@ -19,8 +19,8 @@ from mia_jax.runs.run_directory import RunDirectory
 from mia_jax.statistics.contrasts import (
     Measured,
     at_level,
-    combined,
     less,
+    mean_of,
     measured_accuracy,
     measured_auc,
     measured_mean,
@@ -29,6 +29,7 @@ from mia_jax.statistics.contrasts import (
 )
 from mia_jax.statistics.cross_fitting import cross_fit_decisions
 from mia_jax.study import observing
+from mia_jax.study.attacking import selection
 
 UTILITIES = ("train_accuracy", "test_accuracy", "gap", "loss_gap")
 SUCCESSES = ("auc", "balanced_accuracy")
@@ -64,7 +65,7 @@ def rows_of(run: RunDirectory, reference: str) -> dict[str, list[Row]]:
     for family, curves in utility.items():
         found["curves"] += _curve_rows(run, family, "", curves, twin)
     others = [family for family in utility if family != reference]
-    for attack in run.config.attacks.names:
+    for attack in everywhere(run):
         curves = {
             family: Curves(utility[family], _success(run, family, attack, member, twin)) for family in utility
         }
@@ -77,6 +78,19 @@ def rows_of(run: RunDirectory, reference: str) -> dict[str, list[Row]]:
             found["at_epochs"] += _at_epochs(run, head, sides, curves[reference], twin)
             found["at_levels"] += _at_levels(head, sides, curves[reference], twin)
     return found
+
+
+def everywhere(run: RunDirectory) -> list[str]:
+    """The attacks that were run on every family at every checkpoint."""
+    chosen = [one.name for one in selection(run, next(iter(run.config.families))).attacks]
+    every = list(range(len(run.epochs)))
+    possible = [{one.name for one in selection(run, family).attacks} for family in run.config.families]
+    return [
+        name
+        for name in chosen
+        if all(name in names for names in possible)
+        and all(run.scored(family, name) == every for family in run.config.families)
+    ]
 
 
 def _utility(run: RunDirectory, family: str, member: np.ndarray) -> dict[str, list[Measured]]:
@@ -152,7 +166,7 @@ def _at_epochs(
     """Differences at the same epoch, of the mean of all sides."""
     for what in SUCCESSES:
         for place, epoch in enumerate(run.epochs):
-            mean = _mean([side.success[what][place] for side in sides])
+            mean = mean_of([side.success[what][place] for side in sides])
             found = less(mean, reference.success[what][place])
             yield {**head, "epoch": epoch, "what": what, **_numbers(found, twin)}
 
@@ -166,7 +180,7 @@ def _at_levels(head: Row, sides: Sequence[Curves], reference: Curves, twin: np.n
                     _at(side.utility[matched], side.success[what], level) for side in (*sides, reference)
                 )
                 row = {**head, "matched": matched, "level": level, "what": what}
-                yield row | _numbers(less(_mean(at), base), twin)
+                yield row | _numbers(less(mean_of(at), base), twin)
 
 
 def _at(x: Sequence[Measured], y: Sequence[Measured], level: float) -> Measured:
@@ -174,11 +188,6 @@ def _at(x: Sequence[Measured], y: Sequence[Measured], level: float) -> Measured:
     found = at_level(x, y, level)
     assert found is not None
     return found
-
-
-def _mean(parts: Sequence[Measured]) -> Measured:
-    """The mean of estimates of one table."""
-    return combined(*((1.0 / len(parts), part) for part in parts))
 
 
 def levels(step: float, *curves: Sequence[Measured]) -> list[float]:

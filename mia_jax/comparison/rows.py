@@ -53,8 +53,8 @@ class ComparisonRows(NamedTuple):
 
     @property
     def attacks(self) -> list[str]:
-        """The attacks, in the config's order."""
-        return list(self.config["attacks"]["names"])
+        """The attacks that every family was attacked with, in the config's order."""
+        return list(dict.fromkeys(row["attack"] for row in self.at_epochs))
 
     @property
     def last(self) -> int:

@@ -83,6 +83,11 @@ def combined(*parts: tuple[float, Measured]) -> Measured:
     )
 
 
+def mean_of(parts: Sequence[Measured]) -> Measured:
+    """The mean of estimates of one table."""
+    return combined(*((1.0 / len(parts), part) for part in parts))
+
+
 def less(a: Measured, b: Measured) -> Measured:
     """The difference of two estimates of one table."""
     return combined((1.0, a), (-1.0, b))

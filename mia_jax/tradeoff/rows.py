@@ -65,8 +65,8 @@ class TradeoffRows:
     `_high` beside it. privacy: a row per promise: unit, kind (one of `KINDS`), relation, epsilon (None: none
     could be had; infinite: nothing is promised), delta, gamma (None but where the promise holds for most
     records only), meaning. audits: a row per lower bound: method, relation, epsilon, ceiling, delta,
-    confidence. config: the resolved configuration. facts: what was done, name to value. confidence: of every
-    interval. The baseline has the defence "none".
+    confidence. contrasts: rows of `mia_jax.tradeoff.contrasts`. config: the resolved configuration. facts: what was
+    done, name to value. confidence: of every interval. The baseline has the defence "none".
     """
 
     title: str
@@ -74,6 +74,7 @@ class TradeoffRows:
     results: Sequence[Row]
     privacy: Sequence[Row] = ()
     audits: Sequence[Row] = ()
+    contrasts: Sequence[Row] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     confidence: float = 0.95

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mia_jax import __version__, data, defences, models, releases, sensitivity, study
 from mia_jax import config as configs
 from mia_jax.config import Config, ConfigError
@@ -19,9 +21,12 @@ from mia_jax.runs import run_directory
 from mia_jax.runs.identity import RunError
 from mia_jax.runs.run_directory import RunDirectory
 from mia_jax.runs.store import Store
+from mia_jax.statistics.contrasts import Measured
 from mia_jax.study import privacy, reporting
 from mia_jax.study.environment import environment
 from mia_jax.tradeoff.arms import Arm, arms
+from mia_jax.tradeoff.contrasts import contrasts
+from mia_jax.tradeoff.measuring import Sample, from_arrays, of_run, to_arrays
 from mia_jax.tradeoff.rows import BASELINE, TradeoffRows, weak_to_strong
 from mia_jax.types import Dataset
 
@@ -32,6 +37,9 @@ KINDS = ("utility", "results", "privacy", "audits")
 
 KEPT = "tradeoff"
 """Below an arm's directory: what was summarised of it."""
+
+SIGNATURE = "signature"
+"""Among the arrays of releases: what decides them."""
 
 
 def tradeoff(
@@ -49,6 +57,7 @@ def tradeoff(
             "config.tradeoff.grid is empty: name defences and strengths, as in configs/tradeoff_digits.py."
         )
     found: Rows = {kind: [] for kind in KINDS}
+    samples: dict[int, Sample] = {}
     todo = arms(config)
     _check(workdir, todo, overwrite)
     Store(workdir).write_json("tradeoff_config.json", configs.to_mapping(config))
@@ -65,12 +74,16 @@ def tradeoff(
             arm.strength,
             _kept(run, "rows", _signature(run), lambda r=run: arm_rows(r)),
         )
+        sample = samples.setdefault(arm.seed, Sample(np.asarray(run.membership(lists=False).twin), {}))
+        for family in config.families:
+            sample.arms[family, arm.defence, arm.strength] = of_run(run, family, len(run.epochs) - 1)
         if arm.defence == BASELINE:
-            _add_early_stopping(found, config, arm, run)
-            _add_releases(found, config, arm, run, tell)
+            _add_early_stopping(found, sample, config, arm, run)
+            _add_releases(found, sample, config, arm, run, tell)
     return TradeoffRows(
         title=config.name,
         **found,
+        contrasts=contrasts(list(samples.values()), config.report.confidence),
         config=configs.to_mapping(config),
         facts={**environment(), "arms": len(todo)},
         confidence=config.report.confidence,
@@ -131,16 +144,20 @@ def _add(found: Rows, seed: int, defence: str, strength: float, rows: Mapping[st
             )
 
 
-def _add_early_stopping(found: Rows, config: Config, arm: Arm, run: RunDirectory) -> None:
+def _add_early_stopping(found: Rows, sample: Sample, config: Config, arm: Arm, run: RunDirectory) -> None:
     """The baseline's earlier checkpoints, each as a training that was stopped there."""
     stops = config.tradeoff.grid.get("early_stopping", ())
     for epoch in weak_to_strong("early_stopping", stops):
         at = run.epochs.index(int(epoch))
         rows = _kept(run, f"rows_at_{int(epoch)}", _signature(run), lambda at=at: arm_rows(run, at))
         _add(found, arm.seed, "early_stopping", epoch, rows)
+        for family in config.families:
+            sample.arms[family, "early_stopping", float(epoch)] = of_run(run, family, at)
 
 
-def _add_releases(found: Rows, config: Config, arm: Arm, run: RunDirectory, tell: Reporter) -> None:
+def _add_releases(
+    found: Rows, sample: Sample, config: Config, arm: Arm, run: RunDirectory, tell: Reporter
+) -> None:
     """The baseline's finished models, released with noise of every deviation."""
     sigmas = weak_to_strong("parameter_noise", config.tradeoff.grid.get("parameter_noise", ()))
     if not sigmas:
@@ -151,13 +168,9 @@ def _add_releases(found: Rows, config: Config, arm: Arm, run: RunDirectory, tell
         tell.say(
             f"releases of {family}: {len(sigmas)} deviations, {config.tradeoff.draws} draws of each model"
         )
-        asked = configs.digest([_signature(run), family, sigmas, config.tradeoff.draws])
-        rows = _kept(
-            run,
-            f"releases_{family}",
-            asked,
-            lambda f=family, m=model: _release_rows(run, f, m, dataset, sigmas, config.tradeoff.draws),
-        )
+        rows, measured = _releases(run, family, model, dataset, sigmas, config.tradeoff.draws)
+        for sigma, measures in measured.items():
+            sample.arms[family, "parameter_noise", sigma] = measures
         moved = _sensitivity(run, config, arm, family, model, dataset, tell)
         for attack in rows["skipped"]:
             tell.say(f"releases of {family}: {attack} is left out, a release does not give what it needs")
@@ -173,14 +186,36 @@ def _add_releases(found: Rows, config: Config, arm: Arm, run: RunDirectory, tell
             _add(found, arm.seed, "parameter_noise", sigma, own)
 
 
-def _release_rows(
+def _releases(
     run: RunDirectory, family: str, model: models.Model, dataset: Dataset, sigmas: list[float], draws: int
-) -> dict[str, Any]:
-    """The rows of all deviations of one family."""
-    pattern = run.config.parameter_noise.parameters
-    return releases.release_rows(
-        run, family, model, dataset, sigmas, draws, run.config.audit.delta, parameters=pattern
-    )
+) -> tuple[dict[str, Any], dict[float, dict[str, Measured]]]:
+    """The rows of all deviations of one family, and what is measured of each; made where they are not kept."""
+    signature = configs.digest([_signature(run), family, sigmas, draws])
+    arrays = f"{KEPT}/releases_{family}.npz"
+    kept = run.store.read_arrays(arrays)
+    measured = None if kept is None or str(kept.get(SIGNATURE)) != signature else from_arrays(kept)
+
+    def make() -> dict[str, Any]:
+        nonlocal measured
+        rows = releases.release_rows(
+            run,
+            family,
+            model,
+            dataset,
+            sigmas,
+            draws,
+            run.config.audit.delta,
+            parameters=run.config.parameter_noise.parameters,
+        )
+        measured = rows.pop("measured")
+        run.store.write_arrays(arrays, {SIGNATURE: np.array(signature), **to_arrays(measured)})
+        return rows
+
+    if measured is None:  # rows without their arrays are made anew
+        run.store.delete(f"{KEPT}/releases_{family}.json")
+    rows = _kept(run, f"releases_{family}", signature, make)
+    assert measured is not None
+    return rows, measured
 
 
 def _sensitivity(

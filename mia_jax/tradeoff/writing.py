@@ -23,10 +23,10 @@ PAGE = "tradeoff.html"
 def write_tradeoff(rows: TradeoffRows, directory: pathlib.Path) -> pathlib.Path:
     """Write what a trade-off study shows into a directory and give the path of tradeoff.html.
 
-    tradeoff.json has everything: the rows, the rows pooled over seeds and the comparisons; the tables are also
-    in tradeoff_{utility,results,privacy,audits,equal_strength,equal_epsilon,equal_attack}.csv where they have rows;
-    figures/tradeoff_*.svg and *.png. An infinite epsilon is written as "inf". Page and figures are made in
-    memory first, then each file appears whole or not at all; at last what an earlier study left and this one
+    tradeoff.json has everything: the rows, the rows pooled over seeds, the comparisons and contrasts; the tables
+    are also in tradeoff_{utility,results,privacy,audits,equal_strength,equal_epsilon,equal_attack,contrasts}.csv where
+    they have rows; figures/tradeoff_*.svg and *.png. An infinite epsilon is written as "inf". Page and figures are
+    made in memory first, then each file appears whole or not at all; at last what an earlier study left and this one
     has nothing for is removed. Raises `StoreError` where the disk refuses.
     """
     from mia_jax.report import figures
@@ -36,7 +36,8 @@ def write_tradeoff(rows: TradeoffRows, directory: pathlib.Path) -> pathlib.Path:
     svgs = {name: figures.to_svg(figure, name) for name, figure in drawn.items()}
     pngs = {name: figures.to_png(figure) for name, figure in drawn.items()}
     compared = matching.comparisons(rows)
-    text, found = page.render(rows, svgs, compared), {**_given(rows), **compared}
+    text = page.render(rows, svgs, compared)
+    found = {**_given(rows), **compared, "contrasts": rows.contrasts}
     whole = json.dumps(_plain(_content(rows, found)), indent=1, allow_nan=False, ensure_ascii=False)
     (directory / "figures").mkdir(parents=True, exist_ok=True)
     atomic.write_text(directory / "tradeoff.json", whole + "\n")
