@@ -114,6 +114,11 @@ def expected_short_records(
     return float(pool_size * min(1.0, sum(too_few[side] for side in sides)))
 
 
+def _shown(count: float) -> str:
+    """An expected count with two digits, never as a power of ten."""
+    return f"{count:.2g}" if count < 100 else f"{count:.0f}"
+
+
 def check_references(
     config: MembershipConfig, pool_size: int, sides: Collection[Side] = ("in", "out")
 ) -> None:
@@ -122,9 +127,13 @@ def check_references(
     if short <= MAX_EXPECTED_SHORT:
         return
     enough = _enough_models(config, pool_size, sides)
-    remedy = f"with this train_size at least {enough} are needed" if enough else "choose another train_size"
+    remedy = (
+        f"with this config.membership.train_size at least {enough} are needed"
+        if enough
+        else "choose another config.membership.train_size"
+    )
     raise ConfigError(
-        f"config.membership.num_models is {config.num_models}: of {pool_size} records about {short:.2g} would "
+        f"config.membership.num_models is {config.num_models}: of {pool_size} records about {_shown(short)} would "
         f"have fewer than two reference models on a side; {remedy}."
     )
 

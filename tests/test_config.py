@@ -72,24 +72,24 @@ def test_unknown_fields_are_refused_with_those_that_exist(path, known):
 @pytest.mark.parametrize(
     ("path", "value", "allowed"),
     [
-        ("seed", "1", "a valid integer"),
-        ("seed", True, "a valid integer"),
-        ("seed", 1.0, "a valid integer"),
-        ("seed", None, "a valid integer"),
-        ("seed", [1], "a valid integer"),
-        ("name", 3, "a valid string"),
-        ("training.epochs", True, "a valid integer"),
-        ("training.epochs", 2.5, "a valid integer"),
-        ("training.learning_rate", "0.1", "a valid number"),
-        ("training.learning_rate", True, "a valid number"),
-        ("data.standardize", 1, "a valid boolean"),
-        ("data.source", False, "a valid string"),
+        ("seed", "1", "a whole number"),
+        ("seed", True, "a whole number"),
+        ("seed", 1.0, "a whole number"),
+        ("seed", None, "a whole number"),
+        ("seed", [1], "a whole number"),
+        ("name", 3, "a string"),
+        ("training.epochs", True, "a whole number"),
+        ("training.epochs", 2.5, "a whole number"),
+        ("training.learning_rate", "0.1", "a number"),
+        ("training.learning_rate", True, "a number"),
+        ("data.standardize", 1, "a boolean"),
+        ("data.source", False, "a string"),
         ("data", 3, "an object"),
         ("families", [], "an object"),
         ("families.lstm", "lstm", "an object"),
-        ("families.lstm.dropout", "no", "a valid number"),
-        ("report.fpr", 0.1, "a valid array"),
-        ("attacks.names", "loss", "a valid array"),
+        ("families.lstm.dropout", "no", "a number"),
+        ("report.fpr", 0.1, "a list of values, as in (1, 2)"),
+        ("attacks.names", "loss", "a list of values, as in (1, 2)"),
     ],
 )
 def test_values_of_the_wrong_type_are_refused(path, value, allowed):
@@ -99,23 +99,23 @@ def test_values_of_the_wrong_type_are_refused(path, value, allowed):
 @pytest.mark.parametrize(
     ("path", "value", "allowed"),
     [
-        ("seed", -1, "greater than or equal to 0"),
-        ("data.pool_size", 3, "greater than or equal to 4"),
-        ("data.population_size", 0, "greater than or equal to 1"),
-        ("membership.num_models", 3, "greater than or equal to 4"),
-        ("membership.train_size", 0, "greater than or equal to 1"),
-        ("families.lstm.hidden", 0, "greater than or equal to 1"),
-        ("families.lstm.dropout", 1.0, "less than 1"),
-        ("families.lstm.dropout", -0.1, "greater than or equal to 0"),
-        ("training.learning_rate", 0.0, "greater than 0"),
+        ("seed", -1, "at least 0"),
+        ("data.pool_size", 3, "at least 4"),
+        ("data.population_size", 0, "at least 1"),
+        ("membership.num_models", 3, "at least 4"),
+        ("membership.train_size", 0, "at least 1"),
+        ("families.lstm.hidden", 0, "at least 1"),
+        ("families.lstm.dropout", 1.0, "below 1"),
+        ("families.lstm.dropout", -0.1, "at least 0"),
+        ("training.learning_rate", 0.0, "above 0"),
         ("training.learning_rate", float("nan"), "a finite number"),
         ("training.learning_rate", float("inf"), "a finite number"),
-        ("training.momentum", 1.0, "less than 1"),
-        ("training.weight_decay", -1.0, "greater than or equal to 0"),
-        ("attacks.rmia_gamma", 0.0, "greater than 0"),
-        ("attacks.rmia_offline_scale", 1.5, "less than or equal to 1"),
-        ("report.confidence", 1.0, "less than 1"),
-        ("report.confidence", 0.0, "greater than 0"),
+        ("training.momentum", 1.0, "below 1"),
+        ("training.weight_decay", -1.0, "at least 0"),
+        ("attacks.rmia_gamma", 0.0, "above 0"),
+        ("attacks.rmia_offline_scale", 1.5, "at most 1"),
+        ("report.confidence", 1.0, "below 1"),
+        ("report.confidence", 0.0, "above 0"),
     ],
 )
 def test_values_out_of_range_are_refused(path, value, allowed):
@@ -141,7 +141,7 @@ def test_unknown_choices_are_refused_with_those_that_exist(path, value, known):
 
 
 def test_members_of_lists_are_named_by_their_place():
-    assert refusal(at("report.fpr", [0.1, 2.0])) == "config.report.fpr.1 is 2.0: it must be less than 1."
+    assert refusal(at("report.fpr", [0.1, 2.0])) == "config.report.fpr.1 is 2.0: it must be below 1."
     assert refusal(at("attacks.names", ["loss", "lira"])).startswith("config.attacks.names.1 is 'lira': ")
     assert refusal(at("recording.epochs", [True])).startswith("config.recording.epochs.0 is True: ")
 

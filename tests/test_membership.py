@@ -237,7 +237,7 @@ def test_attacks_without_in_references_need_fewer_models():
 
 @pytest.mark.parametrize("name", ["fixed_size", "bernoulli"])
 def test_shares_too_small_for_any_number_of_models_are_refused(name):
-    with pytest.raises(ConfigError, match=r"on a side; choose another train_size\.$"):
+    with pytest.raises(ConfigError, match=r"on a side; choose another config.membership.train_size\.$"):
         check_references(design(name, 4, 10), 100_000)
 
 

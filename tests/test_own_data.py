@@ -16,7 +16,7 @@ SOUND = {"x": np.random.default_rng(0).normal(size=(600, 20)), "y": np.arange(60
 HOLED = SOUND["x"].copy()
 HOLED[0, 1] = np.nan
 REFUSED = [
-    ("y missing", {"x": SOUND["x"]}),
+    ("it has no y", {"x": SOUND["x"]}),
     ("x has shape", SOUND | {"x": np.zeros(600)}),
     ("y has shape", SOUND | {"y": np.arange(3)}),
     ("x has dtype", SOUND | {"x": np.full((600, 2), "a")}),

@@ -59,7 +59,8 @@ def account() -> None:
         try:
             print("\n".join(_answer()))
         except ValueError as error:
-            raise ConfigError(str(error)) from error
+            field = str(error).split(" ", 1)[0]
+            raise ConfigError(f"--{error}" if field in flags.FLAGS else str(error)) from error
 
     start(main, account)
 
@@ -85,6 +86,11 @@ def _answer() -> list[str]:
     lines.append(
         f"delta     {given.delta:g}: what is added to e^epsilon times the probability of every event."
     )
+    if given.delta * given.num_examples >= 1:
+        lines.append(
+            f"warning   delta is {given.delta:g}, not below 1/num_examples, {1 / given.num_examples:g}: such a promise "
+            "may give whole records away; give a smaller --delta."
+        )
     lines.append(f"relation  {given.relation}: two data sets are neighbours if {_meaning(training)}.")
     return lines
 
@@ -111,7 +117,7 @@ def _training() -> dict[str, Any]:
     if given.epochs is not None:
         if given.epochs < 0 or given.batch_size < 1:
             raise ValueError(
-                f"--epochs and --batch_size are {given.epochs} and {given.batch_size}: too small."
+                f"--epochs and --batch_size are {given.epochs} and {given.batch_size}: they must be at least 0 and 1."
             )
         training["steps"] = given.epochs * -(-given.num_examples // given.batch_size)
     return training

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import re
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ def attack() -> None:
             _show(
                 own_signals.attack_file(
                     Path(flags.FLAGS.signals),
-                    _own_config(attacks),
+                    _as_typed(_own_config, attacks),
                     _workdir(),
                     embedding_p=flags.FLAGS.embedding_p,
                     overwrite=flags.FLAGS.overwrite,
@@ -129,7 +129,8 @@ def attack() -> None:
                 "file of your own signals with --signals."
             )
         with joined() as team, _held(team, existing=True) as workdir:
-            opened = _agreed(workdir, {"attacks": attacks, "report": _section_values(ReportConfig)}, team)
+            sections = {"attacks": attacks, "report": _section_values(ReportConfig)}
+            opened = _as_typed(_agreed, workdir, sections, team)
             study.attack(opened, tell=_reporter(team), team=team)
 
     start(main, attack)
@@ -150,9 +151,8 @@ def report() -> None:
 
         with _locked(existing=True) as workdir:
             opened = run_directory.existing(workdir)
-            _show(
-                study.report(opened.with_section("report", _section_values(ReportConfig)), tell=_reporter())
-            )
+            opened = _as_typed(opened.with_section, "report", _section_values(ReportConfig))
+            _show(study.report(opened, tell=_reporter()))
 
     start(main, report)
 
@@ -165,7 +165,7 @@ def tradeoff() -> None:
     training is a run directory of its own below --workdir/seed0, …, to be looked at with
     scripts/report.py; what was stopped goes on. Tables, figures and tradeoff.html are written to --workdir.
     """
-    _config_flags()
+    _config_flags("runs/tradeoff")
 
     def main() -> None:
         from mia_jax import tradeoff as study
@@ -190,7 +190,7 @@ def dynamics() -> None:
     records are written to --workdir. --predict writes early_warning/ARM.json too: the records that the first
     part of training foretells to be most exposed, for --config.membership.without of another run.
     """
-    _config_flags()
+    _config_flags("runs/dynamics")
     flags.DEFINE_bool(
         "predict",
         False,
@@ -243,13 +243,13 @@ def _config_given() -> bool:
     return any(re.match(r"--?config\b", word) for word in sys.argv[1:])
 
 
-def _config_flags() -> None:
-    """The flags of commands that train."""
+def _config_flags(workdir: str = "runs/default") -> None:
+    """The flags of commands that train, each kind of study with a run directory of its own."""
     # No default here: it would be read, and the overrides with it, before errors can be caught.
     config_flags.DEFINE_config_file(
         "config", None, "A Python file with get_config(); see --config.FIELD below."
     )
-    _workdir_flag("runs/default")
+    _workdir_flag(workdir)
     flags.DEFINE_bool("overwrite", False, "Delete the run in --workdir and begin anew.")
 
 
@@ -284,6 +284,18 @@ def _section_values(section: type) -> dict[str, Any]:
         if value is not None:
             given[field.name] = value
     return given
+
+
+def _as_typed(make: Callable[..., Any], *given: Any) -> Any:
+    """What `make` gives; a field of the config that it refuses is named by the flag that a person typed."""
+    try:
+        return make(*given)
+    except ConfigError as error:
+        flag = re.match(r"config\.(?:(?:attacks|report)\.)?(\w+)(?:\.\d+)?(?= is )", str(error))
+        name = {"names": "attacks"}.get(flag[1], flag[1]) if flag else ""
+        if flag is None or name not in flags.FLAGS or not flags.FLAGS[name].present:
+            raise
+        raise ConfigError(f"--{name}{str(error)[flag.end() :]}") from None
 
 
 def _number(flag: str, word: str) -> float:

@@ -121,13 +121,31 @@ def _config_sentence(error: Exception, argv: Sequence[str]) -> str:
     if unknown and flag:
         meant = f" Did you mean {unknown[2]!r}?" if unknown[2] else ""
         return f"{flag}: the config has no field {unknown[1]!r}.{meant} --help lists the fields."
-    file = next((word for word in argv if re.match(r"--?config=", word)), "--config")
+    file = _config_file(argv)
     reason = "no such file" if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, AttributeError) and "'get_config'" in reason:
+        reason = "it defines no get_config"
+    if isinstance(error, AttributeError) and "'to_dict'" in reason:
+        return f"{file}: get_config() must return a ConfigDict, as mia_jax.config.to_config_dict makes one."
     return f"{file}: the config cannot be read: {' '.join(reason.split())}. It must be a Python file with get_config()."
+
+
+def _config_file(argv: Sequence[str]) -> str:
+    """The flag that names the config file."""
+    return next((word for word in argv if re.match(r"--?config=", word)), "--config")
 
 
 def _flag_sentence(text: str) -> str:
     """absl's and ml_collections' words as one sentence."""
+    if "Error whilst parsing config file" in text:  # get_config raised: the last line of its trace says what
+        raised = re.sub(r"^[\w.]*Error: ", "", text.strip().splitlines()[-1]).strip()
+        return f"{_config_file(sys.argv)}: get_config() raised: {raised}"
+    number = re.match(
+        r"flag --(\S+?)=(.*): (?:invalid literal for int|could not convert string to float)", text
+    )
+    if number:
+        kind = "a whole number" if "int()" in text else "a number"
+        return f"--{number[1]} is {number[2]!r}: it must be {kind}."
     first = re.sub(r"\s*\?\s*\.*$", "?", re.sub(r"\s+", " ", text).strip()).rstrip(".")
     end = "" if first.endswith("?") else "."
     return f"{first}{end} --help lists the flags and fields."

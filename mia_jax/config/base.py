@@ -21,6 +21,18 @@ NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 
+_OURS = {
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "greater than": "above",
+    "less than": "below",
+    "a valid array": "a list of values, as in (1, 2)",
+    "a valid ": "a ",
+    "a integer": "a whole number",
+    "a dictionary": "names with their values, as in {'name': ...}",
+}
+"""pydantic's words for what is allowed, and those of all other messages here."""
+
 MANY_NAMES = 10
 """Above which a refusal names the closest choices, not all."""
 
@@ -59,7 +71,11 @@ def sentence(error: pydantic.ValidationError, root: type) -> str:
     if first["type"] == "unexpected_keyword_argument":
         names = ", ".join(known.name for known in dataclasses.fields(_section_at(root, place[1:-1])))
         return f"{field} does not exist: {'.'.join(place[:-1])} has {names}."
+    if field.endswith(".[key]"):
+        field = f"a name in {'.'.join(place[:-2])}"
     allowed = first["msg"].replace("Input should be", "it must be", 1)
+    for theirs, ours in _OURS.items():
+        allowed = allowed.replace(theirs, ours)
     names = re.findall(r"'(\w+)'", first["ctx"]["expected"]) if first["type"] == "literal_error" else []
     if len(names) > MANY_NAMES:
         close = difflib.get_close_matches(str(first["input"]), names, 3, 0.3) or names[:3]

@@ -123,9 +123,10 @@ def _check_families(config: Config) -> None:
         other = config.families.get(family.match)
         if other is None or other.match:
             fit = [key for key, value in config.families.items() if not value.match]
+            allowed = f"one of {fit}" if fit else "and there is none; set one family's match to ''"
             raise ConfigError(
                 f"config.families.{name}.match is {family.match!r}: it must name a family of its own "
-                f"size, one of {fit}."
+                f"size, {allowed}."
             )
 
 

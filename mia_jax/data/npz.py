@@ -106,7 +106,7 @@ def _suffixes(config: DataConfig, names: Sequence[str]) -> tuple[str, ...]:
     suffixes = ("_train", "_test") if split else ("",)
     missing = [stem + suffix for suffix in suffixes for stem in "xy" if stem + suffix not in names]
     if missing:
-        raise source_error(config, f"{', '.join(missing)} missing; {_LAYOUT}, and has {', '.join(names)}")
+        raise source_error(config, f"it has no {', '.join(missing)}; {_LAYOUT}, and has {', '.join(names)}")
     return suffixes
 
 

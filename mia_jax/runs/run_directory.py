@@ -410,6 +410,8 @@ def _lock_file(path: Path) -> IO[str]:
     try:
         path.mkdir(parents=True, exist_ok=True)
         return (path / "lock").open("w")
+    except FileExistsError:
+        raise RunError(f"{path} is a file, and no directory: name another --workdir.") from None
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}; name another --workdir.") from None
 

@@ -242,9 +242,9 @@ def _length_advice(name: str, shape: tuple[int, ...], axes: str, seen: Mapping[s
 def _too_short(name: str, letter: str, length: int) -> str:
     """What is wrong with an axis that is too short for anything to be said, and what to do."""
     if letter == "K":
-        return f"its first axis is the models, and {length} are too few; train at least {FEWEST['K']}"
+        return f"its first axis is the models, and must have at least {FEWEST['K']}; train more"
     if letter == "N":
-        return f"its second axis is the records, and {length} is too few; ask about at least {FEWEST['N']}"
+        return f"its second axis is the records, and must have at least {FEWEST['N']}; ask about more"
     return (
         "its last axis is the classes, and there must be at least 2; a single logit z of two classes is "
         f"[0, z]: pass np.concatenate([np.zeros_like({name}), {name}], axis=-1)"

@@ -94,9 +94,9 @@ GOOD = {"x": np.arange(N * 6).reshape(N, 6), "y": Y}
 SPLIT = {"x_train": GOOD["x"], "y_train": Y, "x_test": GOOD["x"] + 1000, "y_test": Y}
 REAL = GOOD["x"].astype(float)
 WRONG = {
-    "no y": ({"x": GOOD["x"]}, "y missing; it must hold x and y, or x_train"),
-    "no x": ({"y_train": Y, "y_test": Y}, "x_train, x_test missing"),
-    "no test": ({"x_train": GOOD["x"], "y_train": Y}, "x_test, y_test missing"),
+    "no y": ({"x": GOOD["x"]}, "it has no y; it must hold x and y, or x_train"),
+    "no x": ({"y_train": Y, "y_test": Y}, "it has no x_train, x_test;"),
+    "no test": ({"x_train": GOOD["x"], "y_train": Y}, "it has no x_test, y_test;"),
     "both": (GOOD | SPLIT, "both x or y and x_train"),
     "nothing": ({"probs": REAL}, "and has probs"),
     "text": ({"x": GOOD["x"].astype(str), "y": Y}, "x has dtype <U21; it must hold real numbers"),

@@ -60,6 +60,14 @@ def test_shuffling_says_what_its_neighbours_are():
     assert "one record is as it is or has no gradient" in out
 
 
+@pytest.mark.parametrize(("delta", "warned"), [("0.001", True), ("0.0009", False)])
+def test_a_delta_that_may_give_whole_records_away_is_said(delta, warned):
+    flags = ["--num_examples=1000", "--batch_size=64", "--steps=1", "--noise_multiplier=1"]
+    code, out, _ = account(*flags, f"--delta={delta}")
+    assert code == 0
+    assert (f"warning   delta is {delta}, not below 1/num_examples, 0.001" in out) == warned
+
+
 def test_no_noise_needs_none():
     code, out, _ = account(*SIZES, "--steps=0", "--target_epsilon=1", "--accountant=rdp")
     assert code == 0
@@ -75,7 +83,7 @@ def test_no_noise_needs_none():
         ([*SIZES, "--steps=1"], "--noise_multiplier or --target_epsilon: give one of them"),
         (
             [*SIZES, "--steps=1", "--noise_multiplier=-1"],
-            "noise_multiplier is -1.0: it must be finite and at least 0.",
+            "--noise_multiplier is -1.0: it must be finite and at least 0.",
         ),
         (
             [*SIZES, "--steps=1", "--noise_multiplier=1", "--max_batch=9"],
@@ -84,7 +92,7 @@ def test_no_noise_needs_none():
         ([*SIZES, "--steps=1", "--noise_multiplier=1", "--delta=2"], "delta is 2.0: it must lie in (0, 1)."),
         (
             ["--num_examples=9", "--batch_size=0", "--delta=.1", "--epochs=1"],
-            "--batch_size are 1 and 0: too small",
+            "--batch_size are 1 and 0: they must be at least 0 and 1.",
         ),
         (["--accountant=moments"], "value should be one of <pld|rdp>"),
         (["--bach_size=64"], "Did you mean: batch_size?"),

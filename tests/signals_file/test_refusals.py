@@ -69,7 +69,7 @@ CHANGED = {
     ),
     "one record": (
         lambda g: {"member": g["member"][:, :1]},
-        "member has shape (5, 1): its second axis is the records, and 1 is too few; ask about",
+        "member has shape (5, 1): its second axis is the records, and must have at least",
     ),
     "all members": (
         lambda g: {"member": marked((5, 7), True)},
@@ -476,7 +476,7 @@ ALONE = {
     ),
     "three models": (
         lambda g: {"member": g["member"][:3], "log_prob": g["log_prob"][:3]},
-        "member has shape (3, 7): its first axis is the models, and 3 are too few; train at least 4.",
+        "member has shape (3, 7): its first axis is the models, and must have at least 4; train more.",
     ),
     "negative label": (
         lambda g: {"log_prob": g["log_prob"], "labels": marked(7, -1)},

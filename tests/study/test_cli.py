@@ -60,9 +60,13 @@ def numbers(workdir):
     ("script", "flags", "words"),
     [
         ("run", ["--config.training.epoch=3"], "the config has no field 'epoch'. Did you mean 'epochs'?"),
-        ("run", ["--config.training.epochs=many"], "invalid literal for int() with base 10: 'many'"),
+        (
+            "run",
+            ["--config.training.epochs=many"],
+            "--config.training.epochs is 'many': it must be a whole number.",
+        ),
         ("run", ["--config=missing.py"], "--config=missing.py: the config cannot be read: no such file"),
-        ("train", ["--config.training.epochs=0"], "config.training.epochs is 0: it must be greater than"),
+        ("train", ["--config.training.epochs=0"], "config.training.epochs is 0: it must be at least 1."),
         ("train", ["--config.data.source=npz:missing.npz"], "there is no file"),
         ("train", ["runs/digits"], "'runs/digits' is not a flag"),
         ("attack", [], "is not a run: "),
@@ -81,6 +85,63 @@ def test_what_is_wrong_is_one_sentence(script, flags, words, tmp_path):
     assert words in err
     assert err.count("\n") == 1
     assert "Traceback" not in err
+
+
+A_GET_CONFIG = "from mia_jax.config import from_mapping\n\n\ndef get_config():\n    return "
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = 1", "it defines no get_config"),
+        (A_GET_CONFIG + "{'name': 'mine'}", "get_config() must return a ConfigDict"),
+        (
+            A_GET_CONFIG + "from_mapping({'seed': -1})",
+            "get_config() raised: config.seed is -1: it must be at least 0.",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_config_file_is_one_sentence(text, words, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    code, _, err = finish(start("run", f"--config={file}", f"--workdir={tmp_path / 'run'}"))
+    assert code == 2
+    assert err.startswith(f"error: --config={file}: ")
+    assert words in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--fpr=0.1,2", "--fpr is 2.0: it must be below 1."),
+        ("--fpr=", "--fpr is (): give at least one value, each once."),
+        ("--confidence=0", "--confidence is 0.0: it must be above 0."),
+        ("--rmia_gamma=-1", "--rmia_gamma is -1.0: it must be above 0."),
+        ("--attacks=los", "--attacks is 'los': there is no such name; the closest are 'loss'"),
+        ("--seed=-1", "--seed is -1: it must be at least 0."),
+    ],
+)
+def test_a_refused_value_is_named_by_the_flag_that_was_typed(flag, words, tmp_path):
+    code, _, err = finish(start("attack", "--signals=any.npz", flag, f"--workdir={tmp_path / 'run'}"))
+    assert (code, err.startswith(f"error: {words}")) == (2, True), err
+
+
+def test_a_file_is_no_run_directory(tmp_path):
+    (tmp_path / "taken").touch()
+    code, _, err = finish(start("run", f"--workdir={tmp_path / 'taken'}"))
+    assert (code, "is a file, and no directory: name another --workdir." in err) == (2, True), err
+
+
+@pytest.mark.parametrize(
+    ("script", "workdir"),
+    [("run", "runs/default"), ("tradeoff", "runs/tradeoff"), ("dynamics", "runs/dynamics")],
+)
+def test_every_kind_of_study_has_a_directory_of_its_own(script, workdir):
+    out = finish(start(script, "--help"))[1]
+    line = next(line for line in out.splitlines() if line.startswith("  --workdir:"))
+    assert line.endswith(f"(default: {workdir})")
 
 
 @pytest.mark.parametrize("script", ["run", "train", "attack", "report"])
