@@ -127,7 +127,7 @@ def test_values_out_of_range_are_refused(path, value, allowed):
     [
         ("data.kind", "words", "'auto', 'features' or 'tokens'"),
         ("membership.design", "half", "'fixed_size', 'paired' or 'bernoulli'"),
-        ("families.lstm.kind", "vit", "'mlp', 'rnn', 'lstm', 'gru' or 'cnn'"),
+        ("families.lstm.kind", "vit", "'mlp', 'rnn', 'lstm', 'gru', 'cnn' or 'renet'"),
         ("training.optimizer", "Adam", "'sgd', 'momentum', 'adam' or 'adamw'"),
         ("training.schedule", "step", "'constant', 'cosine' or 'linear'"),
         ("training.order", "sorted", "'shuffle' or 'fixed'"),

@@ -20,6 +20,7 @@ from mia_jax.config.sections import CanariesConfig as CanariesConfig
 from mia_jax.config.sections import DataConfig as DataConfig
 from mia_jax.config.sections import FamilyConfig as FamilyConfig
 from mia_jax.config.sections import FamilyKind as FamilyKind
+from mia_jax.config.sections import HeadKind as HeadKind
 from mia_jax.config.sections import MembershipConfig as MembershipConfig
 from mia_jax.config.sections import ModelSignal as ModelSignal
 from mia_jax.config.sections import Query as Query

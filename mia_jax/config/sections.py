@@ -17,7 +17,8 @@ from mia_jax.config.base import (
     section,
 )
 
-FamilyKind = Literal["mlp", "rnn", "lstm", "gru", "cnn"]
+FamilyKind = Literal["mlp", "rnn", "lstm", "gru", "cnn", "renet"]
+HeadKind = Literal["flat", "pooled", "dense"]
 AttackName = Literal[
     "all",
     "correctness",
@@ -108,10 +109,13 @@ class FamilyConfig:
     """One model family of the study.
 
     hidden: width of every hidden layer (MLP) or of the recurrent state; channels of the first half of a
-    CNN's convolutions, the second has twice as many. layers: hidden layers, or 3x3 convolutions. embedding:
-    width of token embeddings (tokens only). steps: cut a record into this many steps for a recurrent
-    model; 0 takes the record's own first axis. dropout: the share of units left out. match: name of the
-    family whose parameter count this one takes; `hidden` is then found and its own value ignored.
+    CNN's convolutions, the second has twice as many. layers: hidden layers, 3x3 convolutions, or a ReNet's
+    layers, each a sweep of 2x2 patches along the rows and one along the columns. embedding: width of token
+    embeddings (tokens only). steps: cut a record into this many steps for a recurrent model; 0 takes the
+    record's own first axis. head: what a CNN or a ReNet reads its classes from: its last map, "flat"; the
+    mean over the map's places, "pooled"; or, "dense", a ReLU layer of head_width over the flat map. dropout:
+    the share of units left out. match: name of the family whose parameter count this one takes; `hidden`
+    is then found and its own value ignored.
     """
 
     kind: FamilyKind = "mlp"
@@ -119,6 +123,8 @@ class FamilyConfig:
     layers: AtLeast1 = 1
     embedding: AtLeast1 = 16
     steps: AtLeast0 = 0
+    head: HeadKind = "flat"
+    head_width: AtLeast0 = 0
     dropout: Fraction = 0.0
     match: str = ""
 

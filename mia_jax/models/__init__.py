@@ -8,4 +8,5 @@ from mia_jax.models.families import build_families as build_families
 from mia_jax.models.families import match_parameters as match_parameters
 from mia_jax.models.families import one_record as one_record
 from mia_jax.models.mlp import mlp as mlp
+from mia_jax.models.renet import renet as renet
 from mia_jax.models.rnn import recurrent as recurrent

@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mia_jax.config import HeadKind
 from mia_jax.models.base import Model
+from mia_jax.models.images import ImageModule, blocks
 from mia_jax.models.linen import Affine, as_model
 from mia_jax.types import Array
 
@@ -54,60 +56,49 @@ def _averages(channels: int) -> np.ndarray:
 
 
 def pooled(x: Array) -> Array:
-    """The largest of every 2x2 pixels: [H, W, Ch] -> [H // 2, W // 2, Ch]; a side of 3 or less stays as it is."""
-    height, width, channels = x.shape
-    tall, wide = (2 if side > 3 else 1 for side in (height, width))
-    x = x[: height // tall * tall, : width // wide * wide]
-    x = jnp.reshape(x, (height // tall, tall, width // wide, wide, channels))
-    return jnp.max(x, (1, 3))
+    """The largest of every 2x2 pixels: [H, W, Ch] -> [H // 2, W // 2, Ch], as `blocks` cuts it."""
+    return jnp.max(blocks(x), (1, 3))
 
 
-class _CNN(nn.Module):
-    """Convolutions in two halves, each pooled at its end, and a linear read-out."""
-
-    hidden: int
-    layers: int
-    num_classes: int
-    dropout: float
+class _CNN(ImageModule):
+    """Convolutions in two halves, each pooled at its end."""
 
     def setup(self) -> None:
-        """Name the layers."""
+        """Name the convolutions."""
+        super().setup()
         first = -(-self.layers // 2)
         widths = [self.hidden if layer < first else 2 * self.hidden for layer in range(self.layers)]
         # The norm takes a mean away and adds a bias of its own: one before it would do next to nothing.
         self.conv = [nn.Dense(width, use_bias=False) for width in widths]
         self.norm = [Affine() for _ in widths]
         self.pools = (first - 1, self.layers - 1)
-        self.drop = nn.Dropout(self.dropout)
-        self.head = nn.Dense(self.num_classes)
 
-    def every_layer(self, x: Array) -> tuple[Array, ...]:
-        """Every convolution's output, pooled where a half ends, flat."""
-        out = x if x.ndim == 3 else x[..., None]
-        outputs = []
+    def maps(self, x: Array) -> list[Array]:
+        """Every convolution's output, pooled where a half ends."""
+        outputs: list[Array] = []
         for layer, (conv, norm) in enumerate(zip(self.conv, self.norm, strict=True)):
-            z = norm(normalised(conv(patches(out))))
-            z = jnp.reshape(z, (*out.shape[:2], -1))
+            z = norm(normalised(conv(patches(x))))
+            z = jnp.reshape(z, (*x.shape[:2], -1))
             # The largest of the rectified is the rectified largest, and costs a quarter.
-            out = nn.relu(pooled(z) if layer in self.pools else z)
-            outputs.append(jnp.reshape(out, -1))
-        return tuple(outputs)
-
-    def embed(self, x: Array, train: bool) -> Array:
-        """The last feature map, flat."""
-        return self.drop(self.every_layer(x)[-1], deterministic=not train)
-
-    def __call__(self, x: Array, train: bool) -> Array:
-        """Logits [C]."""
-        return self.head(self.embed(x, train))
+            x = nn.relu(pooled(z) if layer in self.pools else z)
+            outputs.append(x)
+        return outputs
 
 
-def cnn(*, num_classes: int, hidden: int = 16, layers: int = 2, dropout: float = 0.0) -> Model:
-    """A convolutional network of `layers` 3x3 convolutions, each with group norm and ReLU, and a linear read-out.
+def cnn(
+    *,
+    num_classes: int,
+    hidden: int = 16,
+    layers: int = 2,
+    dropout: float = 0.0,
+    head: HeadKind = "flat",
+    head_width: int = 0,
+) -> Model:
+    """A convolutional network of `layers` 3x3 convolutions, each with group norm and ReLU, and a head.
 
     A record is an image [H, W, Ch], or [H, W] with one channel. The first half of the convolutions (the larger,
     where their number is odd) has `hidden` channels, the second 2 * hidden; the largest of every 2x2 pixels is
     kept at the end of each half, and an odd row or column at the edge left out. A side is never pooled below 2
-    pixels. Groups are of at most 8 channels and as equal as can be. Dropout stands before the read-out.
+    pixels. Groups are of at most 8 channels and as equal as can be. `head` and `head_width`: as in `FamilyConfig`.
     """
-    return as_model(_CNN(hidden, layers, num_classes, dropout), layered=True)
+    return as_model(_CNN(hidden, layers, num_classes, dropout, head, head_width), layered=True)

@@ -13,17 +13,22 @@ from mia_jax.config import ConfigError, FamilyConfig
 from mia_jax.models.base import Model, count_parameters
 from mia_jax.models.cnn import cnn
 from mia_jax.models.mlp import mlp
+from mia_jax.models.renet import renet
 from mia_jax.models.rnn import recurrent
 from mia_jax.types import Dataset, Inputs, Ragged
 
 TOLERANCE = 0.01
 """How far, relatively, two matched families may differ in their number of parameters."""
 
+OF_IMAGES = ("cnn", "renet")
+"""The kinds of families that read images, and have a head."""
+
 
 def build(family: FamilyConfig, dataset: Dataset) -> Model:
     """The model that `family` names, for the records of `dataset`. Raises `ConfigError`."""
-    if family.kind == "cnn":
-        _check_images(dataset)
+    _check_head(family)
+    if family.kind in OF_IMAGES:
+        _check_images(family, dataset)
     elif family.kind != "mlp":
         _check_steps(family, dataset)
     return _built(family, dataset.num_classes, dataset.vocabulary_size)
@@ -41,9 +46,15 @@ def _built(family: FamilyConfig, num_classes: int, vocabulary_size: int) -> Mode
             vocabulary_size=vocabulary_size,
             embedding=family.embedding,
         )
-    if family.kind == "cnn":
-        return cnn(
-            num_classes=num_classes, hidden=family.hidden, layers=family.layers, dropout=family.dropout
+    if family.kind == "cnn" or family.kind == "renet":
+        make = cnn if family.kind == "cnn" else renet
+        return make(
+            num_classes=num_classes,
+            hidden=family.hidden,
+            layers=family.layers,
+            dropout=family.dropout,
+            head=family.head,
+            head_width=family.head_width,
         )
     return recurrent(
         family.kind,
@@ -107,8 +118,22 @@ def _check_steps(family: FamilyConfig, dataset: Dataset) -> None:
         )
 
 
-def _check_images(dataset: Dataset) -> None:
-    """Convolutional models need records with rows and columns."""
+def _check_head(family: FamilyConfig) -> None:
+    """Only models of images have a head to choose, and only a dense one has a width."""
+    said = f'a family of kind "{family.kind}" has head "{family.head}" and head_width {family.head_width}'
+    if family.kind not in OF_IMAGES and (family.head != "flat" or family.head_width):
+        kinds = " and ".join(f'"{kind}"' for kind in OF_IMAGES)
+        raise ConfigError(
+            f'{said}: only the kinds {kinds} have a choice; leave head at "flat" and head_width at 0.'
+        )
+    if family.head == "dense" and not family.head_width:
+        raise ConfigError(f"{said}: set head_width to the width of the dense layer, at least 1.")
+    if family.head != "dense" and family.head_width:
+        raise ConfigError(f'{said}: only head "dense" has a width; choose it, or leave head_width at 0.')
+
+
+def _check_images(family: FamilyConfig, dataset: Dataset) -> None:
+    """Models of images need records with rows and columns."""
     x = dataset.pool.x
     if dataset.vocabulary_size:
         found = "sequences of token ids"
@@ -119,8 +144,8 @@ def _check_images(dataset: Dataset) -> None:
     else:
         return
     raise ConfigError(
-        f'a family of kind "cnn" needs records [H, W] or [H, W, channels] of features, but records of this data '
-        f'are {found}: choose data of images or another kind, such as "mlp".'
+        f'a family of kind "{family.kind}" needs records [H, W] or [H, W, channels] of features, but records of this '
+        f'data are {found}: choose data of images or another kind, such as "mlp".'
     )
 
 

@@ -1,99 +1,25 @@
 """Recurrent models: vanilla RNN, LSTM and GRU, read out at the last valid step.
 
-The cells are written out, one matrix product for the input and one for the state, so that every
-pre-activation is in sight. The input's product stays inside the scan: measured faster on CPU.
+The input's product stays inside the scan: measured faster on CPU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from mia_jax.models.base import Model
+from mia_jax.models.cells import CELLS, State, biased
 from mia_jax.models.linen import Reader, as_model
 from mia_jax.models.taps import Dense, Recorder
 from mia_jax.types import Array, Inputs
 
-State = tuple[Array, ...]
-
 STEPS_AT_ONCE = 4
 """Steps of a record in one turn of the loop on an accelerator, where every turn costs kernel launches."""
-
-Weights = dict[str, Array]
-"""input: [D, gates * H]. recurrent: [H, gates * H]. bias: [gates * H]. recurrent_bias: [H], GRU only."""
-
-
-class Cell(NamedTuple):
-    """One recurrent cell. gates: blocks of width H in its matrices. parts: arrays in its state.
-
-    step(weights, state, x [D]) -> state, whose first part is the output h [H]. update(state, *z) ->
-    state, from the pre-activations z [gates * H]: one sum of both sides, or (GRU) the input's side and
-    the state's. bias(hidden) -> the initial bias [gates * H].
-    """
-
-    gates: int
-    parts: int
-    step: Callable[[Weights, State, Array], State]
-    update: Callable[..., State]
-    bias: Callable[[int], Array]
-
-
-def vanilla_step(weights: Weights, state: State, x: Array) -> State:
-    """h' = tanh(W x + U h + b). Elman 1990."""
-    (h,) = state
-    return vanilla_update(state, x @ weights["input"] + h @ weights["recurrent"] + weights["bias"])
-
-
-def vanilla_update(state: State, z: Array) -> State:
-    """h' = tanh(z)."""
-    return (jnp.tanh(z),)
-
-
-def lstm_step(weights: Weights, state: State, x: Array) -> State:
-    """Gates i, f, g, o in this order. Hochreiter & Schmidhuber 1997, with Gers et al.'s forget gate."""
-    h, _ = state
-    return lstm_update(state, x @ weights["input"] + h @ weights["recurrent"] + weights["bias"])
-
-
-def lstm_update(state: State, z: Array) -> State:
-    """The LSTM's next state from the pre-activations of its gates."""
-    _, c = state
-    i, f, g, o = jnp.split(z, 4)
-    c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(g)
-    return nn.sigmoid(o) * jnp.tanh(c), c
-
-
-def gru_step(weights: Weights, state: State, x: Array) -> State:
-    """Gates r, z, n in this order, the reset applied after the product. Cho et al. 2014."""
-    (h,) = state
-    of_input = x @ weights["input"] + weights["bias"]
-    return gru_update(state, of_input, h @ weights["recurrent"], weights["recurrent_bias"])
-
-
-def gru_update(state: State, of_input: Array, of_state: Array, recurrent_bias: Array | float = 0.0) -> State:
-    """The GRU's next state. recurrent_bias: what the state's side of n still lacks."""
-    (h,) = state
-    x_r, x_z, x_n = jnp.split(of_input, 3)
-    h_r, h_z, h_n = jnp.split(of_state, 3)
-    z = nn.sigmoid(x_z + h_z)
-    n = jnp.tanh(x_n + nn.sigmoid(x_r + h_r) * (h_n + recurrent_bias))
-    return ((1.0 - z) * n + z * h,)
-
-
-def _lstm_bias(hidden: int) -> Array:
-    """Zeros, and 1 for the forget gate (Jozefowicz et al. 2015)."""
-    return jnp.zeros(4 * hidden).at[hidden : 2 * hidden].set(1.0)
-
-
-CELLS = {
-    "rnn": Cell(1, 1, vanilla_step, vanilla_update, lambda hidden: jnp.zeros(hidden)),
-    "lstm": Cell(4, 2, lstm_step, lstm_update, _lstm_bias),
-    "gru": Cell(3, 1, gru_step, gru_update, lambda hidden: jnp.zeros(3 * hidden)),
-}
 
 
 def _orthogonal_blocks(key: Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Array:
@@ -105,64 +31,76 @@ def _orthogonal_blocks(key: Array, shape: tuple[int, int], dtype: Any = jnp.floa
 
 
 class RecurrentLayer(nn.Module):
-    """One cell scanned over the steps of a record."""
+    """One cell scanned over the steps of a record, or over many rows of steps at once.
+
+    bias: without it the cell has none, and steps may have axes between the first and the last, one for each row.
+    """
 
     cell: Literal["rnn", "lstm", "gru"]
     hidden: int
+    bias: bool = True
 
     @nn.compact
     def __call__(self, steps: Array, length: Array | None) -> tuple[Array, Array]:
-        """Steps [L, D] -> outputs at every step [L, H] and at the last valid one [H]."""
+        """Steps [L, ..., D] -> outputs at every step [L, ..., H] and at the last valid one [..., H]."""
         cell = CELLS[self.cell]
         width = cell.gates * self.hidden
         weights = {
             "input": self.param("input", nn.initializers.glorot_uniform(), (steps.shape[-1], width)),
             "recurrent": self.param("recurrent", _orthogonal_blocks, (self.hidden, width)),
-            "bias": self.param("bias", lambda _: cell.bias(self.hidden)),
         }
-        if self.cell == "gru":
-            weights["recurrent_bias"] = self.param("recurrent_bias", nn.initializers.zeros, (self.hidden,))
-        return self._scan(lambda state, x: cell.step(weights, state, x), steps, length, steps.dtype)
+        if self.bias:
+            weights["bias"] = self.param("bias", lambda _: cell.bias(self.hidden))
+            if self.cell == "gru":
+                weights["recurrent_bias"] = self.param(
+                    "recurrent_bias", nn.initializers.zeros, (self.hidden,)
+                )
+        return self._scan(lambda state, x: cell.step(weights, state, x), steps, steps, length)
 
     def tapped(self, recorder: Recorder, steps: Array, length: Array | None) -> tuple[Array, Array]:
         """As `__call__`, with the pre-activations of all steps recorded."""
         cell, weights, name = CELLS[self.cell], self.variables["params"], "/".join(self.path)
-        shape = (len(steps), cell.gates * self.hidden)
+        shape = (*steps.shape[:-1], cell.gates * self.hidden)
         names = [name, f"{name}/state"] if self.cell == "gru" else [name]
         shifts = tuple(recorder.shift(tap, shape, steps.dtype) for tap in names)
 
         def advance(state: State, now: tuple[Array, tuple[Array, ...]]) -> State:
             x, shifts = now
             of_input, of_state = x @ weights["input"], state[0] @ weights["recurrent"]
-            if self.cell == "gru":
+            if self.cell != "gru":
+                z = (biased(of_input + of_state, weights),)
+            elif self.bias:
                 late = jnp.pad(weights["recurrent_bias"], (2 * self.hidden, 0))
-                z = (of_input + weights["bias"], of_state + late)
+                z = (biased(of_input, weights), of_state + late)
             else:
-                z = (of_input + of_state + weights["bias"],)
+                z = (of_input, of_state)
             return cell.update(state, *jax.tree.map(jnp.add, z, shifts))
 
-        outputs, last = self._scan(advance, (steps, shifts), length, steps.dtype)
-        before = jnp.concatenate([jnp.zeros((1, self.hidden), outputs.dtype), outputs[:-1]])
+        outputs, last = self._scan(advance, (steps, shifts), steps, length)
+        before = jnp.concatenate([jnp.zeros((1, *outputs.shape[1:]), outputs.dtype), outputs[:-1]])
         self._note(recorder, name, steps, before)
         return outputs, last
 
     def _note(self, recorder: Recorder, name: str, steps: Array, before: Array) -> None:
-        """Note what entered the layer's weights: its steps [L, D], and its outputs one step earlier [L, H]."""
+        """Note what entered the weights: the steps [L, ..., D], and the outputs one step earlier [L, ..., H]."""
         *parents, own = self.path
         paths = {leaf: (*parents, own, leaf) for leaf in self.variables["params"]}
-        shape = (len(steps), CELLS[self.cell].gates * self.hidden)
+        shape, bias = (*steps.shape[:-1], CELLS[self.cell].gates * self.hidden), paths.get("bias")
         if self.cell == "gru":
-            recorder.note(name, Dense((steps,), (paths["input"],), shape, paths["bias"]))
-            state = Dense((before,), (paths["recurrent"],), shape, paths["recurrent_bias"], 2 * self.hidden)
+            recorder.note(name, Dense((steps,), (paths["input"],), shape, bias))
+            late = paths.get("recurrent_bias")
+            state = Dense((before,), (paths["recurrent"],), shape, late, 2 * self.hidden if late else 0)
             recorder.note(f"{name}/state", state)
         else:
             kernels = (paths["input"], paths["recurrent"])
-            recorder.note(name, Dense((steps, before), kernels, shape, paths["bias"]))
+            recorder.note(name, Dense((steps, before), kernels, shape, bias))
 
     def _scan(
-        self, advance: Callable[[State, Any], State], inputs: Any, length: Array | None, dtype: Any
+        self, advance: Callable[[State, Any], State], inputs: Any, steps: Array, length: Array | None
     ) -> tuple[Array, Array]:
-        """The outputs at every step [L, H] and at the last valid one [H]; the state stands still after it."""
+        """The outputs of every step [L, ..., H] and of the last valid one [..., H], after which the state stands
+        still. inputs: what `advance` takes at each of the steps [L, ..., D].
+        """
 
         def step(state: State, inputs: tuple[Array, Any]) -> tuple[State, Array]:
             t, now = inputs
@@ -176,10 +114,9 @@ class RecurrentLayer(nn.Module):
         if not on_cpu and cell.gates > 1:
             # A GPU waits for memory: to compute the gates again costs less than to keep and read them.
             step = jax.checkpoint(step, prevent_cse=False)
-        start = (jnp.zeros(self.hidden, dtype),) * cell.parts
-        steps = jnp.arange(jax.tree.leaves(inputs)[0].shape[0])
+        start = (jnp.zeros((*steps.shape[1:-1], self.hidden), steps.dtype),) * cell.parts
         unroll = 1 if on_cpu else STEPS_AT_ONCE
-        last, outputs = jax.lax.scan(step, start, (steps, inputs), unroll=unroll)
+        last, outputs = jax.lax.scan(step, start, (jnp.arange(len(steps)), inputs), unroll=unroll)
         return outputs, last[0]
 
 

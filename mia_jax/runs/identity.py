@@ -12,7 +12,7 @@ from mia_jax.config import Config
 if TYPE_CHECKING:  # commands that compute nothing need not wait for it
     from mia_jax.runs.store import Address
 
-FORMAT = 5
+FORMAT = 6
 """Of the artefacts in a run directory; raised when they change."""
 
 MAY_DIFFER = (

@@ -16,15 +16,17 @@ from mia_jax.training import Plan, train_shadow_models
 from mia_jax.types import Dataset, Membership, Ragged, Records
 
 BATCH, CLASSES, STEPS, FEATURES, WORDS = 4, 3, 4, 3, 9
-KINDS = ("mlp", "rnn", "lstm", "gru", "cnn", "own")
+KINDS = ("mlp", "rnn", "lstm", "gru", "cnn", "renet", "own")
 INPUTS = ("vector", "image", "tokens", "ragged_features", "ragged_tokens")
 IMAGES = ("image",)
+OF_IMAGES = ("cnn", "renet")
 QUICK = {
     "mlp": INPUTS[::2],
     "rnn": INPUTS[1::2],
     "lstm": INPUTS[4:],
     "gru": INPUTS[4:],
     "cnn": IMAGES,
+    "renet": IMAGES,
     "own": INPUTS,
 }
 CASES = [
@@ -35,7 +37,7 @@ CASES = [
     )
     for inputs in INPUTS
     for kind in KINDS
-    if kind != "cnn" or inputs in IMAGES
+    if kind not in OF_IMAGES or inputs in IMAGES
 ]
 
 
@@ -158,6 +160,7 @@ def test_gradients_reach_every_parameter_and_are_finite(case):
     [
         ("own", "ragged_tokens"),
         ("cnn", "image"),
+        pytest.param("renet", "image", marks=pytest.mark.slow),
         *(
             pytest.param(kind, inputs, marks=pytest.mark.slow)
             for kind, inputs in zip(KINDS[:4], INPUTS[1:], strict=True)

@@ -114,11 +114,12 @@ def test_sequences_are_not_cut_again(dataset):
     ],
     ids=["vectors", "tokens", "ragged", "volumes"],
 )
-def test_convolutions_need_images(dataset, found):
+@pytest.mark.parametrize("kind", ["cnn", "renet"])
+def test_models_of_images_need_images(kind, dataset, found):
     with pytest.raises(
-        ConfigError, match=f'"cnn" needs records .H, W. or .H, W, channels.*{found}: choose data'
+        ConfigError, match=f'"{kind}" needs records .H, W. or .H, W, channels.*{found}: choose data'
     ):
-        build(FamilyConfig(kind="cnn"), dataset)
+        build(FamilyConfig(kind=kind), dataset)
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3)])

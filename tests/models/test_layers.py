@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from mia_jax.models import Model, cnn, mlp, recurrent
+from mia_jax.models import Model, cnn, mlp, recurrent, renet
 from mia_jax.models.attack_networks import membership_mlp
 from mia_jax.types import Ragged
 
@@ -16,8 +16,8 @@ RECORDS = {"image": X, "ragged": Ragged(X, np.int32(2)), "ragged_tokens": Ragged
 
 def model_of(kind, layers, record):
     options = {"num_classes": 3, "hidden": HIDDEN, "layers": layers, "dropout": 0.5}
-    if kind == "cnn":
-        return cnn(**options)
+    if kind in ("cnn", "renet"):
+        return {"cnn": cnn, "renet": renet}[kind](**options)
     options["vocabulary_size"] = WORDS if "tokens" in record else 0
     return mlp(**options) if kind == "mlp" else recurrent(kind, **options)
 
@@ -67,7 +67,7 @@ def products(jaxpr):
     return sum(e.primitive.name == "dot_general" for e in jaxpr.eqns) + sum(products(i.jaxpr) for i in inner)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "lstm", "cnn"])
+@pytest.mark.parametrize("kind", ["mlp", "lstm", "cnn", "renet"])
 def test_all_layers_come_from_one_pass(random_params, kind):
     model = model_of(kind, 3, "image")
     params = random_params(model, X)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mia_jax.models import cnn, mlp, recurrent
+from mia_jax.models import cnn, mlp, recurrent, renet
 from mia_jax.models.attack_networks import membership_mlp
 from mia_jax.models.linen import as_model
 from mia_jax.models.taps import Recorder
@@ -17,6 +17,7 @@ MODELS = {
     "attack": (membership_mlp(), X.reshape(-1)),
     "gru": (recurrent("gru", num_classes=3, hidden=4, layers=2, dropout=0.5), X),
     "cnn": (cnn(num_classes=3, hidden=4, layers=3, dropout=0.5), X),
+    "renet": (renet(num_classes=3, hidden=4, layers=2, dropout=0.5, head="dense", head_width=5), X),
     "lstm": (recurrent("lstm", num_classes=3, hidden=4, dropout=0.5, steps=4), X),
 }
 

@@ -6,24 +6,25 @@ import numpy as np
 import pytest
 
 from mia_jax.losses import cross_entropy
-from mia_jax.models import Model, cnn, mlp, recurrent
+from mia_jax.models import Model, cnn, mlp, recurrent, renet
 from mia_jax.models.taps import Recorder
 from mia_jax.privacy import bookkeeping
 from mia_jax.privacy.clipping import clipped_gradient_sum
 from mia_jax.types import Ragged
 
 BATCH, STEPS, FEATURES, WORDS, CLASSES = 6, 5, 3, 7, 3
-KINDS = ("mlp", "rnn", "lstm", "gru", "cnn")
+KINDS = ("mlp", "rnn", "lstm", "gru", "cnn", "renet")
 INPUTS = ("vector", "image", "tokens", "ragged_features", "ragged_tokens")
+OF_IMAGES = {"cnn": cnn, "renet": renet}
 QUICK = {"mlp": "vector", "rnn": "tokens", "lstm": "image", "gru": "ragged_tokens", "cnn": "image"}
 CASES = [
     pytest.param(
-        kind, inputs, layers, marks=[] if inputs == QUICK[kind] and layers == 1 else [pytest.mark.slow]
+        kind, inputs, layers, marks=[] if inputs == QUICK.get(kind) and layers == 1 else [pytest.mark.slow]
     )
     for kind in KINDS
     for inputs in INPUTS
     for layers in (1, 2)
-    if kind != "cnn" or inputs == "image"
+    if kind not in OF_IMAGES or inputs == "image"
 ]
 
 
@@ -43,8 +44,8 @@ def inputs_of(kind):
 
 def model_of(kind, inputs, hidden=4, layers=1, dropout=0.0):
     options = {"num_classes": CLASSES, "hidden": hidden, "layers": layers, "dropout": dropout}
-    if kind == "cnn":
-        return cnn(**options)
+    if kind in OF_IMAGES:
+        return OF_IMAGES[kind](**options)
     options["vocabulary_size"] = WORDS if "tokens" in inputs else 0
     if kind == "mlp":
         return mlp(**options)
@@ -163,7 +164,7 @@ def test_a_record_that_is_not_used_brings_no_nan_into_a_cnn(random_params):
     assert_close(total(broken), jax.tree.leaves(total(x)))
 
 
-@pytest.mark.parametrize("kind", ["mlp", "gru", "cnn"])
+@pytest.mark.parametrize("kind", ["mlp", "gru", "cnn", "renet"])
 @pytest.mark.slow
 def test_dropout_draws_are_those_of_apply(random_params, kind):
     model, x, y = model_of(kind, "image", layers=2, dropout=0.4), inputs_of("image"), np.arange(BATCH) % 3

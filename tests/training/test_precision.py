@@ -9,7 +9,7 @@ import pytest
 
 from mia_jax.config import TrainingConfig
 from mia_jax.defences import batches_of, dp_sgd
-from mia_jax.models import Model, cnn, mlp, recurrent
+from mia_jax.models import Model, cnn, mlp, recurrent, renet
 from mia_jax.privacy import clipped_gradient_sum
 from mia_jax.training import hyper_of
 from mia_jax.training.precision import ALGORITHMS, MANTISSA_BITS, in_precision
@@ -119,6 +119,7 @@ MODELS = {
     "mlp": mlp(num_classes=3, hidden=16),
     "gru": recurrent("gru", num_classes=3, hidden=12, steps=6),
     "cnn": cnn(num_classes=3, hidden=4),
+    "renet": renet(num_classes=3, hidden=4),
     "own": Model(
         lambda key, x: {"w": 0.3 * jax.random.normal(key, (x.size, 3))},
         lambda params, x, *, key=None, train=False: x.reshape(-1) @ params["w"],
