@@ -222,7 +222,7 @@ def compare() -> None:
     on, and variants of it. Every pool and variant is a run directory of its own below --workdir, to be looked at
     with scripts/report.py; what was stopped goes on. comparison.json, tables and figures are written to --workdir.
     """
-    _config_flags()
+    _config_flags("runs/compare")
 
     def main() -> None:
         from mia_jax import comparison
