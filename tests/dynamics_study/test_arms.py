@@ -101,7 +101,7 @@ def test_a_name_is_that_of_one_run():
     ("changes", "words"),
     [
         ({"training": {"sam": 0.1}}, "config.training.sam does not exist"),
-        ({"training": {"sam_radius": -1.0}}, "config.training.sam_radius is -1.0: it must be greater"),
+        ({"training": {"sam_radius": -1.0}}, "config.training.sam_radius is -1.0: it must be at least 0."),
         ({"trainings": {"epochs": 3}}, "config.trainings does not exist"),
         ({"training": 3}, "config.training is 3: it must be an object"),
         ({"membership": {"train_size": 400}}, "config.membership.train_size is 400: it must be below"),
