@@ -14,6 +14,9 @@ from mia_jax.report import tables as report_tables
 
 FILE = "comparison.json"
 
+DIGITS = 6
+"""Significant digits of what is written; a run keeps all of them."""
+
 
 def write_comparison(rows: ComparisonRows, directory: pathlib.Path) -> pathlib.Path:
     """Write a comparison into a directory and give the path of comparison.json, which has everything.
@@ -33,16 +36,19 @@ def write_comparison(rows: ComparisonRows, directory: pathlib.Path) -> pathlib.P
         drawn[f"comparison_gap{ending}"] = drawing.against_gap(rows, variant)
     svgs = {name: figures.to_svg(figure, name) for name, figure in drawn.items()}
     pngs = {name: figures.to_png(figure) for name, figure in drawn.items()}
-    text = json.dumps(_plain(rows._asdict()), indent=1, allow_nan=False, ensure_ascii=False)
+    text = _json(_plain(rows._asdict()))
     (directory / "figures").mkdir(parents=True, exist_ok=True)
     for name in drawn:
         atomic.write_text(directory / "figures" / f"{name}.svg", svgs[name])
         atomic.write_bytes(directory / "figures" / f"{name}.png", pngs[name])
     for name in TABLES:
-        table = [{**row, "pools": " ".join(map(str, row["pools"]))} for row in getattr(rows, name)]
-        report_tables.write_csv(table, directory / f"comparison_{name}.csv")
+        table = [
+            {**row, "pools": " ".join(f"{value:.{DIGITS}g}" for value in row["pools"])}
+            for row in getattr(rows, name)
+        ]
+        report_tables.write_csv(table, directory / f"comparison_{name}.csv", DIGITS)
     for name in ("results", "utility"):
-        report_tables.write_csv(getattr(rows, name), directory / f"comparison_{name}.csv")
+        report_tables.write_csv(getattr(rows, name), directory / f"comparison_{name}.csv", DIGITS)
     atomic.write_text(directory / FILE, text + "\n")
     made = {f"{name}.{kind}" for name in drawn for kind in ("svg", "png")}
     for file in (directory / "figures").glob("comparison_*"):
@@ -51,11 +57,26 @@ def write_comparison(rows: ComparisonRows, directory: pathlib.Path) -> pathlib.P
     return directory / FILE
 
 
+def _json(content: Mapping[str, Any]) -> str:
+    """An object with a row of a table to a line."""
+
+    def dumped(value: Any) -> str:
+        return json.dumps(value, allow_nan=False, ensure_ascii=False)
+
+    parts = []
+    for name, value in content.items():
+        lines = ",\n  ".join(map(dumped, value)) if isinstance(value, list) else ""
+        parts.append(f"{dumped(name)}: " + (f"[\n  {lines}\n ]" if lines else dumped(value)))
+    return "{\n " + ",\n ".join(parts) + "\n}"
+
+
 def _plain(value: Any) -> Any:
-    """A value that JSON knows; a number that is none as None."""
+    """A value that JSON knows, floats with `DIGITS` significant digits; a number that is none as None."""
     if isinstance(value, Mapping):
         return {str(name): _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return value
