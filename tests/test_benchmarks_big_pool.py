@@ -42,6 +42,7 @@ def largest(run):
     return peak
 
 
+@pytest.mark.slow
 def test_four_times_the_records_hardly_take_more_memory(tmp_path, small_blocks):
     """What grows is the membership, a byte of each record and model, and a few numbers of each record."""
     sizes = (4_000, 16_000)

@@ -458,6 +458,7 @@ def peak_of(path, size, judge_fpr):
     return peak
 
 
+@pytest.mark.slow
 def test_four_times_the_records_take_a_few_numbers_of_each(tmp_path, monkeypatch):
     """What grows is two memberships, a byte of each record and model, packed tables, and numbers of each record at
     each checkpoint: less than what two whole tables of scores would take.

@@ -79,6 +79,7 @@ def test_models_can_be_added_and_the_old_ones_stay(small_config, change, finishe
         )
 
 
+@pytest.mark.slow
 def test_models_of_varying_sizes_can_be_added_too(small_config, change, tmp_path):
     """The longest list of members must not depend on how many models there are."""
     config = change(change(small_config, "membership.design", "bernoulli"), "membership.num_models", 24)

@@ -150,6 +150,7 @@ def test_designs_that_leave_too_few_references_are_refused_before_any_work(small
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_families_can_be_added_and_keep_the_others(small_config, change, finished_run, tmp_path):
     import shutil
 

@@ -162,6 +162,7 @@ def test_a_plan_of_what_is_fed_fits_too_and_trains_the_same(fit, tiny, dataset, 
     np.testing.assert_allclose(fed.observed.probed["sum"], stays.observed.probed["sum"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_records_that_take_too_much_are_fed_in_blocks_whoever_made_the_plan(
     tiny, draw, adam, train, monkeypatch
 ):
