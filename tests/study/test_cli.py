@@ -189,7 +189,7 @@ def test_killed_at_any_moment_the_same_command_gives_the_same_bytes(tmp_path):
 
 @pytest.mark.slow
 def test_interrupt_from_the_keyboard_says_how_to_go_on(tmp_path):
-    flags = [*SMALL, "--config.training.epochs=4000", "--config.recording.num_checkpoints=2000"]
+    flags = [*SMALL, "--config.training.epochs=40000", "--config.recording.num_checkpoints=2000"]
     process = start("train", *flags, f"--workdir={tmp_path}")
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("commits/*/*/*.json")):
