@@ -34,7 +34,7 @@ from mia_jax.study.attacking import selection
 UTILITIES = ("train_accuracy", "test_accuracy", "gap", "loss_gap")
 SUCCESSES = ("auc", "balanced_accuracy")
 
-MATCHED = {"gap": 0.02, "loss_gap": 0.1, "test_accuracy": 0.05}
+MATCHED = {"gap": 0.01, "loss_gap": 0.05, "test_accuracy": 0.05}
 """What families are made equal in, beside the epoch: at the multiples of these."""
 
 EARLY_AND_LATE = 1 / 3
