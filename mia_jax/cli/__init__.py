@@ -5,6 +5,7 @@ from mia_jax.cli.commands import attack as attack
 from mia_jax.cli.commands import compare as compare
 from mia_jax.cli.commands import dynamics as dynamics
 from mia_jax.cli.commands import report as report
+from mia_jax.cli.commands import rnn_vs_ffnn as rnn_vs_ffnn
 from mia_jax.cli.commands import run as run
 from mia_jax.cli.commands import tradeoff as tradeoff
 from mia_jax.cli.commands import train as train

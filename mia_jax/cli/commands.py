@@ -238,6 +238,38 @@ def compare() -> None:
     start(main, compare)
 
 
+def rnn_vs_ffnn() -> None:
+    """Run the study of recurrent beside feed-forward networks, or what is left of it, and write its page.
+
+    Every file in configs/rnn_vs_ffnn is a comparison or (defences_*) a trade-off; each runs in a folder of its own
+    below --workdir, and what was stopped goes on. What is kept of each goes to --results, a JSON file a config,
+    and the page is made of all that lie there.
+    """
+    flags.DEFINE_string("data", "", "The folder with the .npz files that the configs name.")
+    flags.DEFINE_list("only", [], "Names of configs to run; all where none is named.")
+    flags.DEFINE_string("configs", "configs/rnn_vs_ffnn", "The folder of the configs.")
+    flags.DEFINE_string(
+        "results", "docs/rnn_vs_ffnn/results", "The folder of what is kept; the page lies two above."
+    )
+    flags.DEFINE_bool("page_only", False, "Run nothing: make the page anew from what is kept.")
+    _workdir_flag("runs/rnn_vs_ffnn")
+
+    def main() -> None:
+        from mia_jax.rnn_vs_ffnn import runner
+
+        given, tell = flags.FLAGS, _reporter()
+        results = Path(given.results)
+        if not given.page_only:
+            todo = runner.chosen(Path(given.configs), given.only)
+            workdir = Path(given.workdir)
+            for path in todo:
+                tell.say(path.stem)
+                runner.run(path, workdir / path.stem, results, data=given.data, tell=tell)
+        tell.say(f"page: {runner.write_page(results)}")
+
+    start(main, rnn_vs_ffnn)
+
+
 def _config_given() -> bool:
     """Whether the command line names a config or a field of one."""
     return any(re.match(r"--?config\b", word) for word in sys.argv[1:])

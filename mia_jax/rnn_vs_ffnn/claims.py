@@ -1,0 +1,111 @@
+"""The four claims of Yang, Gohari and Topcu (2023), each a number on every set, decided together.
+
+The claims are theirs; what number stands for a claim, and the rule of what counts as supported, are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from mia_jax.comparison.rows import OTHERS
+from mia_jax.statistics.multiple_testing import holm
+from mia_jax.tradeoff.contrasts import MEAN
+
+ATTACK = "shadow_classifier"
+"""The paper's attack decides; others stand beside it on the page."""
+
+AUC = 0.6
+"""The success that attacks are held to where accuracies are compared."""
+
+ALPHA = 0.05
+
+Row = Mapping[str, Any]
+
+
+class Claim(NamedTuple):
+    """A claim. what: the number, in words. sign: that of the number if the claim holds. found: its row of a result."""
+
+    text: str
+    what: str
+    sign: int
+    found: Callable[[Mapping[str, Any]], Row | None]
+
+
+class Finding(NamedTuple):
+    """A claim's number on one set: the row it was found in, and its p-value after Holm over all claims and sets."""
+
+    claim: int
+    name: str
+    row: Row
+    p: float
+
+
+def _first(rows: Iterator[Row]) -> Row | None:
+    return next(rows, None)
+
+
+def at_equal_accuracy(result: Mapping[str, Any], attack: str = ATTACK) -> Row | None:
+    """The recurrent families' mean AUC less the reference's where they are equally good."""
+    asked = {"variant": "", "family": OTHERS, "matched": "test_accuracy", "what": "auc", "attack": attack}
+    return _first(row for row in result.get("at_levels", ()) if asked.items() <= row.items())
+
+
+def contrast(result: Mapping[str, Any], **asked: Any) -> Row | None:
+    """A row of a trade-off's contrasts, LSTM less MLP."""
+    asked |= {"family_a": "lstm", "family_b": "mlp"}
+    return _first(row for row in result.get("contrasts", ()) if asked.items() <= row.items())
+
+
+CLAIMS = (
+    Claim(
+        "Recurrent networks are more exposed than feed-forward ones of equal performance.",
+        "AUC at equal test accuracy, mean of RNN, LSTM and GRU less MLP",
+        1,
+        at_equal_accuracy,
+    ),
+    Claim(
+        "Weight regularisation protects feed-forward networks, recurrent ones only marginally.",
+        "fall of AUC by L2, mean over its strengths, LSTM less MLP",
+        -1,
+        lambda result: contrast(result, what="auc_gain", defence="l2", strength=MEAN, attack=ATTACK),
+    ),
+    Claim(
+        "DP-SGD costs recurrent networks more than feed-forward ones.",
+        "loss of accuracy at equal epsilon, mean over epsilons, LSTM less MLP",
+        1,
+        lambda result: contrast(result, what="accuracy_loss", defence="dp_sgd", strength=MEAN),
+    ),
+    Claim(
+        "So does noise added to trained parameters.",
+        f"accuracy kept where the attack's AUC is held to {AUC}, LSTM less MLP",
+        -1,
+        lambda result: contrast(
+            result, what="accuracy_at_auc", defence="parameter_noise", auc=AUC, attack=ATTACK
+        ),
+    ),
+)
+
+
+def findings(results: Mapping[str, Mapping[str, Any]], sets: Mapping[int, tuple[str, ...]]) -> list[Finding]:
+    """Every claim on every one of its sets that has a result. sets: the names of results by the claim's place."""
+    found = [
+        (place, name, row)
+        for place, names in sets.items()
+        for name in names
+        if name in results and (row := CLAIMS[place].found(results[name])) is not None
+    ]
+    adjusted = holm([row["p"] for _, _, row in found])
+    return [Finding(*one, float(p)) for one, p in zip(found, adjusted, strict=True)]
+
+
+def verdict(place: int, found: list[Finding], wanted: int = 2) -> str:
+    """Of claim `place`: supported (as claimed on every set), not supported (the contrary on every set), or undecided.
+
+    wanted: on how many sets at least; on fewer a claim is undecided.
+    """
+    own = [one for one in found if one.claim == place]
+    if len(own) < wanted or any(one.p > ALPHA for one in own):
+        return "undecided"
+    signs = {(one.row["value"] > 0) == (CLAIMS[place].sign > 0) for one in own}
+    return "undecided" if len(signs) > 1 else "supported" if signs.pop() else "not supported"
