@@ -55,8 +55,8 @@ def text(results: Results, figures: Sequence[str] = ()) -> str:
         "made from the files in `docs/rnn_vs_ffnn/results` by `scripts/rnn_vs_ffnn.py --page_only`.",
         "## The claims",
         f"One number stands for each claim, under the paper's attack (`{ATTACK}`). A claim is *supported* where on "
-        f"every set the number has the claimed sign with p ≤ {ALPHA} (Holm over all {len(found)} numbers), *not supported* "
-        "where it has the other sign on every set, and *undecided* otherwise. The rule was written down after first "
+        f"every set the number has the claimed sign with p ≤ {ALPHA} (Holm over all {len(found)} numbers), *not "
+        "supported* where it has the other sign on every set, and *undecided* otherwise. The rule was written down after first "
         "figures of digits and Location-30 had been seen. The sets are few and not drawn by chance: nothing here is "
         "a statement about all data. The defences' intervals are of one pool each.",
         *(_claim(place, found) for place in range(len(CLAIMS))),
