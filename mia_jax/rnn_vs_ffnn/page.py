@@ -56,9 +56,12 @@ def text(results: Results, figures: Sequence[str] = ()) -> str:
         "## The claims",
         f"One number stands for each claim, under the paper's attack (`{ATTACK}`). A claim is *supported* where on "
         f"every set the number has the claimed sign with p ≤ {ALPHA} (Holm over all {len(found)} numbers), *not "
-        "supported* where it has the other sign on every set, and *undecided* otherwise. The rule was written down after first "
-        "figures of digits and Location-30 had been seen. The sets are few and not drawn by chance: nothing here is "
-        "a statement about all data. The defences' intervals are of one pool each.",
+        "supported* where it has the other sign on every set, and *undecided* otherwise. The rule was written down "
+        "after figures of digits and Location-30 had been seen. The sets are few and not drawn by chance: nothing "
+        "here is a statement about all data. The defences' intervals are of one pool each.",
+        "Two things to read with the verdicts. A defence of equal strength may stop one family from learning at all: "
+        "what falls in attacks has to be seen beside what is lost in accuracy, both below. And families that are "
+        "equally strong before a defence are rare: on Location-30 the LSTM has less accuracy to lose than the MLP.",
         *(_claim(place, found) for place in range(len(CLAIMS))),
         "## Every set, after the last epoch and at equal levels",
         "AUC less that of the reference (MLP; CNN for ReNet), with 95 % intervals, not adjusted. Where a sign changes "
