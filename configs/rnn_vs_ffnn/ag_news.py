@@ -4,7 +4,7 @@ Shows: the same as configs/rnn_vs_ffnn/digits.py on one pool.
 Command: python scripts/compare.py --config=configs/rnn_vs_ffnn/ag_news.py --workdir=runs/rnn_vs_ffnn/ag_news \
     --config.data.directory=PATH
 Data: ag_news_subset.npz in PATH; it is no part of this project.
-Time: about 15 minutes on two CPU cores.
+Time: about 7 minutes on two CPU cores.
 With --config.scale=full it is made for accelerators.
 """
 

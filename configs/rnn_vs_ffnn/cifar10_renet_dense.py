@@ -6,7 +6,7 @@ Command: python scripts/compare.py --config=configs/rnn_vs_ffnn/cifar10_renet_de
     --workdir=runs/rnn_vs_ffnn/cifar10_renet_dense \
     --config.data.directory=PATH
 Data: cifar10.npz in PATH with x_train, y_train, x_test and y_test; it is no part of this project.
-Time: about 10 minutes on two CPU cores. With --config.scale=full (whole images, 2,000 records, 256 models) it is
+Time: about 7 minutes on two CPU cores. With --config.scale=full (whole images, 2,000 records, 256 models) it is
 made for accelerators.
 """
 

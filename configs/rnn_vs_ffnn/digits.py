@@ -4,7 +4,7 @@ Shows: whether an RNN, an LSTM or a GRU is more exposed than an MLP of as many p
 they are equally overfitted or equally good; how that changes with the size of the training set; whether records
 that a model has seen early are forgotten.
 Command: python scripts/compare.py --config=configs/rnn_vs_ffnn/digits.py --workdir=runs/rnn_vs_ffnn/digits
-Time: about 12 minutes on two CPU cores; scikit-learn's digits, 8 steps of 8 pixels.
+Time: about 10 minutes on two CPU cores; scikit-learn's digits, 8 steps of 8 pixels.
 With --config.scale=full it is made for accelerators: 256 models a family and pool.
 """
 

@@ -4,7 +4,7 @@ Shows: the same as configs/rnn_vs_ffnn/digits.py on one pool.
 Command: python scripts/compare.py --config=configs/rnn_vs_ffnn/glue_sst2.py --workdir=runs/rnn_vs_ffnn/glue_sst2 \
     --config.data.directory=PATH
 Data: glue_sst2.npz in PATH; it is no part of this project.
-Time: about 12 minutes on two CPU cores.
+Time: about 4 minutes on two CPU cores.
 With --config.scale=full it is made for accelerators.
 """
 

@@ -5,7 +5,7 @@ groups of features, which have no natural order.
 Command: python scripts/compare.py --config=configs/rnn_vs_ffnn/location30.py --workdir=runs/rnn_vs_ffnn/location30 \
     --config.data.directory=PATH
 Data: `x` uint8 [5010, 446] and `y` [5010] of Shokri et al. 2017 in PATH/location30.npz; it is no part of this project.
-Time: about 25 minutes on two CPU cores.
+Time: about 19 minutes on two CPU cores.
 With --config.scale=full it is made for accelerators: 256 models a family and pool.
 """
 

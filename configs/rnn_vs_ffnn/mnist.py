@@ -4,7 +4,7 @@ Shows: the same as configs/rnn_vs_ffnn/digits.py on whole images of 28 rows.
 Command: python scripts/compare.py --config=configs/rnn_vs_ffnn/mnist.py --workdir=runs/rnn_vs_ffnn/mnist \
     --config.data.directory=PATH
 Data: mnist.npz in PATH with x_train, y_train, x_test and y_test; it is no part of this project.
-Time: about 25 minutes on two CPU cores.
+Time: about 15 minutes on two CPU cores.
 With --config.scale=full it is made for accelerators.
 """
 

@@ -5,7 +5,7 @@ Command: python scripts/compare.py --config=configs/rnn_vs_ffnn/names_nationalit
     --workdir=runs/rnn_vs_ffnn/names_nationality \
     --config.data.directory=PATH
 Data: names_nationality.npz in PATH; it is no part of this project.
-Time: about 4 minutes on two CPU cores.
+Time: about 3 minutes on two CPU cores.
 With --config.scale=full it is made for accelerators.
 """
 
