@@ -57,7 +57,7 @@ def text(results: Results, figures: Sequence[str] = ()) -> str:
         f"One number stands for each claim, under the paper's attack (`{ATTACK}`). A claim is *supported* where on "
         f"every set the number has the claimed sign with p ≤ {ALPHA} (Holm over all {len(found)} numbers), *not "
         "supported* where it has the other sign on every set, and *undecided* otherwise. The rule was written down "
-        "after figures of digits and Location-30 had been seen. The sets are few and not drawn by chance: nothing "
+        "after the figures of most sets had been seen. The sets are few and not drawn by chance: nothing "
         "here is a statement about all data. The defences' intervals are of one pool each.",
         "Two things to read with the verdicts. A defence of equal strength may stop one family from learning at all: "
         "what falls in attacks has to be seen beside what is lost in accuracy, both below. And families that are "
@@ -116,11 +116,22 @@ def _claim(place: int, found: Sequence[Finding]) -> str:
         ("set", claim.what, "p (Holm)"),
         ((one.name.removeprefix("defences_"), _number(one.row), f"{one.p:.2g}") for one in own),
     )
-    would = "" if said != "undecided" else "\n\nMore sets, and more pools of the defences, would decide it."
+    would = "" if said != "undecided" else f"\n\n{textwrap.fill(_deciding(own), 118)}"
     sign = "positive" if claim.sign > 0 else "negative"
     return (
         f"### {place + 1}. {claim.text} **{said.capitalize()}**\n\nThe claim says {sign}.\n\n{numbers}{would}"
     )
+
+
+def _deciding(own: Sequence[Finding]) -> str:
+    """What would decide an undecided claim, from its findings."""
+    sure = {one.row["value"] > 0 for one in own if one.p <= ALPHA}
+    if len(sure) > 1:
+        return (
+            "Sets contradict each other, each surely: more models or pools would not decide it; more sets might show "
+            "what the sign depends on."
+        )
+    return "More models and pools of the sets whose interval has 0 would decide it."
 
 
 def _places(name: str, result: Row) -> Iterable[tuple[Any, ...]]:
