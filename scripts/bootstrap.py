@@ -3,7 +3,8 @@
     python3 scripts/bootstrap.py run  [flags of scripts/run.py]   the main job
     python3 scripts/bootstrap.py test [--slow]                    linter, types and tests
 
-`train`, `attack`, `report`, `tradeoff`, `dynamics`, `compare` and `account` run the other scripts. Versions are those
+`train`, `attack`, `report`, `tradeoff`, `dynamics`, `compare`, `rnn_vs_ffnn` and `account` run the other
+scripts. Versions are those
 of constraints.txt. The environment is made once and renewed when pyproject.toml, constraints.txt or the Python
 changes.
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 OLDEST = (3, 11)
-SCRIPTS = ("run", "train", "attack", "report", "tradeoff", "dynamics", "compare", "account")
+SCRIPTS = ("run", "train", "attack", "report", "tradeoff", "dynamics", "compare", "account", "rnn_vs_ffnn")
 
 
 def main(arguments: list[str]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from mia_jax.comparison.rows import TABLES, ComparisonRows
 from mia_jax.report import atomic
 from mia_jax.report import tables as report_tables
+from mia_jax.report.plain import plain
 
 FILE = "comparison.json"
 
@@ -36,7 +36,7 @@ def write_comparison(rows: ComparisonRows, directory: pathlib.Path) -> pathlib.P
         drawn[f"comparison_gap{ending}"] = drawing.against_gap(rows, variant)
     svgs = {name: figures.to_svg(figure, name) for name, figure in drawn.items()}
     pngs = {name: figures.to_png(figure) for name, figure in drawn.items()}
-    text = _json(_plain(rows._asdict()))
+    text = _json(plain(rows._asdict(), DIGITS))
     (directory / "figures").mkdir(parents=True, exist_ok=True)
     for name in drawn:
         atomic.write_text(directory / "figures" / f"{name}.svg", svgs[name])
@@ -68,15 +68,3 @@ def _json(content: Mapping[str, Any]) -> str:
         lines = ",\n  ".join(map(dumped, value)) if isinstance(value, list) else ""
         parts.append(f"{dumped(name)}: " + (f"[\n  {lines}\n ]" if lines else dumped(value)))
     return "{\n " + ",\n ".join(parts) + "\n}"
-
-
-def _plain(value: Any) -> Any:
-    """A value that JSON knows, floats with `DIGITS` significant digits; a number that is none as None."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
-    return value

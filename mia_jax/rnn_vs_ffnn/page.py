@@ -60,8 +60,8 @@ def text(results: Results, figures: Sequence[str] = ()) -> str:
         "after the figures of most sets had been seen. The sets are few and not drawn by chance: nothing "
         "here is a statement about all data. The defences' intervals are of one pool each.",
         "Two things to read with the verdicts. A defence of equal strength may stop one family from learning at all: "
-        "what falls in attacks has to be seen beside what is lost in accuracy, both below. And families that are "
-        "equally strong before a defence are rare: on Location-30 the LSTM has less accuracy to lose than the MLP.",
+        "what falls in attacks has to be seen beside what is lost in accuracy, both below. And a family "
+        "that is worse before a defence has less accuracy to lose: see the accuracies without any.",
         *(_claim(place, found) for place in range(len(CLAIMS))),
         "## Every set, after the last epoch and at equal levels",
         "AUC less that of the reference (MLP; CNN for ReNet), with 95 % intervals, not adjusted. Where a sign changes "

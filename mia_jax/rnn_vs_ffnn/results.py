@@ -10,6 +10,7 @@ from typing import Any
 
 from mia_jax.comparison.rows import ComparisonRows, at_one_level
 from mia_jax.report import atomic
+from mia_jax.report.plain import plain
 
 KEPT = re.compile(
     r"(variant|pool|seed|family|defence|strength|attack|epoch|auc.*|balanced_accuracy.*|tpr_at_fpr_0\.0.*)$"
@@ -41,11 +42,15 @@ def write(kept: Kept, path: Path) -> None:
     parts = []
     for name, value in kept.items():
         lines = (
-            ",\n  ".join(json.dumps(_short(row), ensure_ascii=False) for row in value)
+            ",\n  ".join(json.dumps(plain(row, DIGITS), ensure_ascii=False, allow_nan=False) for row in value)
             if _table(value)
             else ""
         )
-        whole = f"[\n  {lines}\n ]" if lines else json.dumps(_short(value), ensure_ascii=False)
+        whole = (
+            f"[\n  {lines}\n ]"
+            if lines
+            else json.dumps(plain(value, DIGITS), ensure_ascii=False, allow_nan=False)
+        )
         parts.append(f"{json.dumps(name)}: {whole}")
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(path, "{\n " + ",\n ".join(parts) + "\n}\n")
@@ -67,13 +72,3 @@ def _common(rows: Mapping[str, Any], seconds: float) -> Kept:
 def _table(value: Any) -> bool:
     """Whether something is rows."""
     return isinstance(value, list | tuple) and bool(value)
-
-
-def _short(value: Any) -> Any:
-    """Floats with `DIGITS` significant digits."""
-    if isinstance(value, Mapping):
-        return {str(name): _short(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_short(one) for one in value]
-    value = value.item() if hasattr(value, "item") else value
-    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mia_jax.config import ConfigError, from_config_dict
 from mia_jax.progress import Reporter
+from mia_jax.report import atomic
 from mia_jax.rnn_vs_ffnn import page, results
 from mia_jax.runs import run_directory
 
@@ -28,7 +29,7 @@ def chosen(configs: Path, only: Sequence[str]) -> list[Path]:
 def run(path: Path, workdir: Path, kept: Path, *, data: str, tell: Reporter) -> None:
     """Run one config into `workdir` and keep its essentials in `kept`.
 
-    The kept seconds are of this call: of a run that is finished already, its earlier ones stay.
+    The kept seconds are of the call that finished the run: what an interrupted one took before is not in them.
     """
     from mia_jax import comparison, tradeoff
     from mia_jax.comparison.writing import write_comparison
@@ -40,18 +41,17 @@ def run(path: Path, workdir: Path, kept: Path, *, data: str, tell: Reporter) -> 
     config, began = from_config_dict(asked), time.monotonic()
     workdir.mkdir(parents=True, exist_ok=True)
     with run_directory.locked(workdir):
-        finished = (workdir / "finished.json").exists()
-        if config.tradeoff.grid and path.stem.startswith("defences"):
+        if path.stem.startswith("defences"):
             write_tradeoff(tradeoff.tradeoff(config, workdir, tell=tell), workdir)
             essentials = results.of_tradeoff(json.loads((workdir / "tradeoff.json").read_text()), 0)
         else:
             rows = comparison.compare(config, workdir, tell=tell)
             write_comparison(rows, workdir)
             essentials = results.of_comparison(rows, 0)
-        earlier = results.read(kept).get(path.stem, {}) if finished else {}
-        seconds = earlier.get("seconds", round(time.monotonic() - began))
-        results.write({**essentials, "seconds": seconds}, kept / f"{path.stem}.json")
-        (workdir / "finished.json").write_text(json.dumps({"seconds": seconds}) + "\n")
+        finished = workdir / "finished.json"
+        if not finished.exists():
+            atomic.write_text(finished, json.dumps({"seconds": round(time.monotonic() - began)}) + "\n")
+        results.write(essentials | json.loads(finished.read_text()), kept / f"{path.stem}.json")
 
 
 def write_page(kept: Path) -> Path:

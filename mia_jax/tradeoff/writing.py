@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mia_jax.report import atomic
 from mia_jax.report import tables as report_tables
 from mia_jax.report.inputs import Row, finite
+from mia_jax.report.plain import plain
 from mia_jax.tradeoff import matching
 from mia_jax.tradeoff.rows import TradeoffRows, pooled_audits, pooled_privacy
 
@@ -38,12 +38,12 @@ def write_tradeoff(rows: TradeoffRows, directory: pathlib.Path) -> pathlib.Path:
     compared = matching.comparisons(rows)
     text = page.render(rows, svgs, compared)
     found = {**_given(rows), **compared, "contrasts": rows.contrasts}
-    whole = json.dumps(_plain(_content(rows, found)), indent=1, allow_nan=False, ensure_ascii=False)
+    whole = json.dumps(plain(_content(rows, found)), indent=1, allow_nan=False, ensure_ascii=False)
     (directory / "figures").mkdir(parents=True, exist_ok=True)
     atomic.write_text(directory / "tradeoff.json", whole + "\n")
     for name, some in found.items():
         if some:
-            report_tables.write_csv([_plain(row) for row in some], directory / f"tradeoff_{name}.csv")
+            report_tables.write_csv([plain(row) for row in some], directory / f"tradeoff_{name}.csv")
     for name in drawn:
         atomic.write_text(directory / "figures" / f"{name}.svg", svgs[name])
         atomic.write_bytes(directory / "figures" / f"{name}.png", pngs[name])
@@ -84,18 +84,6 @@ def _content(rows: TradeoffRows, found: Mapping[str, Sequence[Row]]) -> dict[str
     }
     head = {"title": rows.title, "confidence": rows.confidence, "facts": rows.facts, "config": rows.config}
     return {**head, **found, "over_seeds": over_seeds}
-
-
-def _plain(value: Any) -> Any:
-    """A value JSON knows; an infinite number as "inf" or "-inf", one that is not a number as None."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def _remove_stale(
