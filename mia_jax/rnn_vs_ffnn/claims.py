@@ -5,10 +5,15 @@ The claims are theirs; what number stands for a claim, and the rule of what coun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from scipy import stats
+
 from mia_jax.comparison.rows import OTHERS
+from mia_jax.statistics import contrasts
+from mia_jax.statistics.clustering import Spread
 from mia_jax.statistics.multiple_testing import holm
 from mia_jax.tradeoff.contrasts import MEAN
 
@@ -97,6 +102,25 @@ def findings(results: Mapping[str, Mapping[str, Any]], sets: Mapping[int, tuple[
     ]
     adjusted = holm([row["p"] for _, _, row in found])
     return [Finding(*one, float(p)) for one, p in zip(found, adjusted, strict=True)]
+
+
+def mean(rows: Sequence[Row], confidence: float = 0.95) -> Row:
+    """The mean of a claim's numbers over these sets, which are independent, with its interval."""
+    parts = [
+        contrasts.Whole(row["value"], Spread(row["error"], row["degrees"]), row["fewest"]) for row in rows
+    ]
+    found = contrasts.interval(contrasts.averaged(parts), confidence)
+    return {"value": found.value, "low": found.low, "high": found.high, "p": found.p}
+
+
+def models_needed(row: Row, power: float = 0.8) -> float:
+    """How many times as many models and pools an interval needs to leave 0 out with this power.
+
+    By the normal approximation, two-sided at `ALPHA`, if the true value is the estimate and errors fall as
+    one over the root of the number. Infinite for an estimate of 0.
+    """
+    reach = stats.norm.isf(ALPHA / 2) + stats.norm.ppf(power)
+    return float((reach * row["error"] / row["value"]) ** 2) if row["value"] else math.inf
 
 
 def verdict(place: int, found: list[Finding], wanted: int = 2) -> str:

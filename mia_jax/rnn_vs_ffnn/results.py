@@ -25,16 +25,16 @@ DIGITS = 4
 Kept = dict[str, Any]
 
 
-def of_comparison(rows: ComparisonRows, seconds: float) -> Kept:
+def of_comparison(rows: ComparisonRows) -> Kept:
     """All curves and orders, and of levels those that stand for the others."""
     levels = [row for variant in rows.variants for one in MATCHED for row in at_one_level(rows, one, variant)]
-    return _common(rows._asdict(), seconds) | {"at_levels": levels}
+    return _common(rows._asdict()) | {"at_levels": levels}
 
 
-def of_tradeoff(rows: Mapping[str, Any], seconds: float) -> Kept:
+def of_tradeoff(rows: Mapping[str, Any]) -> Kept:
     """All contrasts, results and guarantees. rows: as tradeoff.json has them."""
     privacy = [{name: value for name, value in row.items() if name != "meaning"} for row in rows["privacy"]]
-    return _common(rows, seconds) | {"privacy": privacy}
+    return _common(rows) | {"privacy": privacy}
 
 
 def write(kept: Kept, path: Path) -> None:
@@ -61,12 +61,12 @@ def read(directory: Path) -> dict[str, Kept]:
     return {path.stem: json.loads(path.read_text()) for path in sorted(directory.glob("*.json"))}
 
 
-def _common(rows: Mapping[str, Any], seconds: float) -> Kept:
+def _common(rows: Mapping[str, Any]) -> Kept:
     """Without what only the machine knows: its folders and command lines."""
     config = {**rows["config"], "data": {**rows["config"]["data"], "directory": ""}}
     results = [{name: value for name, value in row.items() if KEPT.match(name)} for row in rows["results"]]
     facts = {name: value for name, value in rows["facts"].items() if name != "command"}
-    return {**rows, "config": config, "results": results, "facts": facts, "seconds": round(seconds)}
+    return {**rows, "config": config, "results": results, "facts": facts}
 
 
 def _table(value: Any) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import runpy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from mia_jax.config import ConfigError, from_config_dict
+from mia_jax.config import Config, ConfigError, from_config_dict
 from mia_jax.progress import Reporter
 from mia_jax.report import atomic
 from mia_jax.rnn_vs_ffnn import page, results
@@ -27,31 +29,47 @@ def chosen(configs: Path, only: Sequence[str]) -> list[Path]:
 
 
 def run(path: Path, workdir: Path, kept: Path, *, data: str, tell: Reporter) -> None:
-    """Run one config into `workdir` and keep its essentials in `kept`.
+    """Run one config into `workdir`, a trade-off where it has a grid, and keep its essentials in `kept`.
 
-    The kept seconds are of the call that finished the run: what an interrupted one took before is not in them.
+    The kept seconds are of all calls until the run was finished; of a call that was killed they are lost.
     """
+    asked = runpy.run_path(str(path))["get_config"]()
+    if data and asked.data.source.startswith("npz:"):
+        asked.data.directory = data
+    config = from_config_dict(asked)
+    workdir.mkdir(parents=True, exist_ok=True)
+    with run_directory.locked(workdir):
+        with _timed(workdir / "seconds.json") as spent:
+            essentials = _essentials(config, workdir, tell)
+        results.write({**essentials, "seconds": round(spent["seconds"])}, kept / f"{path.stem}.json")
+
+
+def _essentials(config: Config, workdir: Path, tell: Reporter) -> results.Kept:
+    """What is kept of a trade-off or a comparison that has been run to its end and written."""
     from mia_jax import comparison, tradeoff
     from mia_jax.comparison.writing import write_comparison
     from mia_jax.tradeoff.writing import write_tradeoff
 
-    asked = runpy.run_path(str(path))["get_config"]()
-    if data and asked.data.source.startswith("npz:"):
-        asked.data.directory = data
-    config, began = from_config_dict(asked), time.monotonic()
-    workdir.mkdir(parents=True, exist_ok=True)
-    with run_directory.locked(workdir):
-        if path.stem.startswith("defences"):
-            write_tradeoff(tradeoff.tradeoff(config, workdir, tell=tell), workdir)
-            essentials = results.of_tradeoff(json.loads((workdir / "tradeoff.json").read_text()), 0)
-        else:
-            rows = comparison.compare(config, workdir, tell=tell)
-            write_comparison(rows, workdir)
-            essentials = results.of_comparison(rows, 0)
-        finished = workdir / "finished.json"
-        if not finished.exists():
-            atomic.write_text(finished, json.dumps({"seconds": round(time.monotonic() - began)}) + "\n")
-        results.write(essentials | json.loads(finished.read_text()), kept / f"{path.stem}.json")
+    if config.tradeoff.grid:
+        write_tradeoff(tradeoff.tradeoff(config, workdir, tell=tell), workdir)
+        return results.of_tradeoff(json.loads((workdir / "tradeoff.json").read_text()))
+    rows = comparison.compare(config, workdir, tell=tell)
+    write_comparison(rows, workdir)
+    return results.of_comparison(rows)
+
+
+@contextlib.contextmanager
+def _timed(path: Path) -> Iterator[dict[str, Any]]:
+    """Adds the time inside to what a file has, until once it came to its end; gives what the file then holds."""
+    spent = json.loads(path.read_text()) if path.exists() else {"seconds": 0.0, "finished": False}
+    began, finished = time.monotonic(), spent["finished"]
+    try:
+        yield spent
+        spent["finished"] = True
+    finally:
+        if not finished:
+            spent["seconds"] += time.monotonic() - began
+            atomic.write_text(path, json.dumps(spent) + "\n")
 
 
 def write_page(kept: Path) -> Path:

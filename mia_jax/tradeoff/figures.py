@@ -66,12 +66,13 @@ def by_strength(rows: TradeoffRows, defence: str) -> Figure:
     return figure
 
 
-def curves(rows: TradeoffRows) -> Figure:
-    """Test accuracy against the strongest attack's AUC, a panel per defence, points joined from weak to strong.
+def curves(rows: TradeoffRows, attack: str | None = None) -> Figure:
+    """Test accuracy against an attack's AUC, a panel per defence, points joined from weak to strong.
 
-    Each line begins at the family's baseline, a hollow point. Some strengths are named.
+    Each line begins at the family's baseline, a hollow point. Some strengths are named. attack: the strongest
+    where none is named.
     """
-    looks, attack = layout.looks(rows.families), strongest_attack(rows)
+    looks, attack = layout.looks(rows.families), attack or strongest_attack(rows)
     results = {_setting(row): row for row in rows.results_over_seeds if row["attack"] == attack}
     both = [
         (row, results[_setting(row)]) for row in in_order(rows.utility_over_seeds) if _setting(row) in results

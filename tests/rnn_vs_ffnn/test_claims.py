@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mia_jax.rnn_vs_ffnn import claims, page, results
@@ -38,10 +39,12 @@ def test_a_verdict_asks_for_one_sign_on_every_set(values: dict, said: str) -> No
 
 
 def test_the_committed_page_is_made_of_the_committed_results() -> None:
-    figures = [
-        f"rnn_vs_ffnn/figures/{name}_{kind}.png" for name in page.HEADLINE for kind in ("training", "gap")
-    ]
-    assert (ROOT / "docs" / "rnn_vs_ffnn.md").read_text() == page.text(results.read(KEPT), figures)
+    kept = results.read(KEPT)
+    shown = page.addresses(kept, "rnn_vs_ffnn/figures")
+    assert (ROOT / "docs" / "rnn_vs_ffnn.md").read_text() == page.text(kept, shown)
+    assert {path.name for path in (ROOT / "docs/rnn_vs_ffnn/figures").iterdir()} == {
+        address.rsplit("/", 1)[1] for address in shown.values()
+    }
 
 
 def test_what_is_kept_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -52,3 +55,21 @@ def test_what_is_kept_is_read_as_it_was_written(tmp_path: Path) -> None:
         "rows": [{"a": 0.1235, "b": None}, {"a": 1e-9, "b": [1, 2.346]}],
         "none": [],
     }
+
+
+def test_the_mean_over_sets_has_the_error_of_independent_sets() -> None:
+    rows = [
+        {"value": value, "error": error, "degrees": 1e6, "fewest": 64}
+        for value, error in ((0.1, 0.03), (-0.2, 0.04), (0.4, 0.12))
+    ]
+    found = claims.mean(rows)
+    assert found["value"] == pytest.approx(0.1)
+    # A root of .0009 + .0016 + .0144 is .13; a third of it, times 1.96, is .0849.
+    assert found["high"] - found["value"] == pytest.approx(0.0849, abs=1e-4)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 2.0])
+def test_as_many_models_as_are_said_to_be_needed_leave_zero_out_four_times_in_five(ratio: float) -> None:
+    needed = claims.models_needed({"value": ratio, "error": 1.0})
+    draws = np.random.default_rng(0).normal(ratio, 1 / np.sqrt(needed), 200_000)
+    assert np.mean(np.abs(draws) * np.sqrt(needed) > 1.959964) == pytest.approx(0.8, abs=0.005)

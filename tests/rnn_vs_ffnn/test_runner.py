@@ -42,7 +42,18 @@ def test_every_config_is_run_and_kept_and_the_page_made(tmp_path: Path) -> None:
     assert again["tiny"]["seconds"] == first["tiny"]["seconds"]  # of the training, not of reading it again
     page = runner.write_page(kept)
     assert page == tmp_path / "docs" / "study.md"
-    assert "scripts/tradeoff.py --config=configs/rnn_vs_ffnn/defences_tiny.py" in page.read_text()
+    assert "--only=defences_tiny" in page.read_text()
+
+
+def test_seconds_are_of_all_calls_until_the_first_that_finished(tmp_path: Path, monkeypatch) -> None:
+    path, clock = tmp_path / "seconds.json", iter(range(0, 1000, 10))
+    monkeypatch.setattr(runner.time, "monotonic", lambda: next(clock))
+    with pytest.raises(KeyboardInterrupt), runner._timed(path):
+        raise KeyboardInterrupt
+    for seconds in (20.0, 20.0):  # the second finished call reads a finished run
+        with runner._timed(path) as spent:
+            pass
+        assert spent["seconds"] == seconds
 
 
 def test_a_config_that_is_not_there_is_named(tmp_path: Path) -> None:

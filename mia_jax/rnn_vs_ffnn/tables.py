@@ -1,0 +1,204 @@
+"""The tables of the study's page, each a head and its lines, from the kept results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mia_jax.comparison.rows import OTHERS
+from mia_jax.rnn_vs_ffnn.claims import ATTACK
+from mia_jax.tradeoff.contrasts import MEAN
+
+STRONG = "lira_online_global"
+"""What stands beside the paper's attack where not every attack has room."""
+
+FPR = "tpr_at_fpr_0.01"
+
+FORGOTTEN = "fixed_order"
+"""The variant that says whether early records are forgotten."""
+
+AUC_STEP = 0.04
+"""AUCs at which accuracies are shown are multiples of this."""
+
+MATCHED = {
+    "loss_gap": "equal gap of loss",
+    "gap": "equal gap of accuracy",
+    "test_accuracy": "equal test accuracy",
+}
+
+Row = Mapping[str, Any]
+Results = Mapping[str, Mapping[str, Any]]
+
+
+class Table(NamedTuple):
+    """A table, not yet in any markup."""
+
+    head: Sequence[str]
+    lines: Sequence[Sequence[Any]]
+
+
+def differences(results: Results) -> Table:
+    """Of every set and attack: the others less the reference after the last epoch, and at each kind of level."""
+    lines = []
+    for name, one in compared(results):
+        family = _others(one)
+        for end in _last(_of(one["at_epochs"], variant="", family=family, what="auc")):
+            asked = {"variant": "", "family": family, "what": "auc", "attack": end["attack"]}
+            found = [next(_of(one["at_levels"], **asked, matched=matched), None) for matched in MATCHED]
+            cells = ["" if row is None else f"{number(row)} at {row['level']:g}" for row in found]
+            lines.append((name, end["attack"], number(end), *cells))
+    return Table(("set", "attack", "last epoch", *MATCHED.values()), lines)
+
+
+def families(results: Results) -> Table:
+    """Of every set and family, after its last epoch: accuracies and what two attacks find, means over pools."""
+    lines = []
+    for name, one in compared(results):
+        for family in one["config"]["families"]:
+            used = list(_of(one["utility"], variant="", family=family))
+            paper, strong = (
+                list(_of(one["results"], variant="", family=family, attack=attack))
+                for attack in (ATTACK, STRONG)
+            )
+            cells = [
+                (used, "train_accuracy"),
+                (used, "test_accuracy"),
+                (paper, "auc"),
+                (paper, "balanced_accuracy"),
+            ]
+            cells += [(strong, "auc"), (strong, FPR)]
+            shown = (_mean(_last(rows), key) for rows, key in cells)
+            lines.append((name, family, f"{one['parameters'][''][family]:,}", *shown, len(_last(used))))
+    head = (
+        "set",
+        "family",
+        "parameters",
+        "accuracy on members",
+        "on others",
+        "classifier: AUC",
+        "balanced accuracy",
+    )
+    return Table((*head, "LiRA: AUC", "TPR at 1 % FPR", "pools"), lines)
+
+
+def sizes(results: Results) -> Table:
+    """Of every size of a training set: the others less the reference after the last epoch."""
+    lines = []
+    for name, one in compared(results):
+        for variant, size in training_sizes(one).items():
+            rows = _last(_of(one["at_epochs"], variant=variant, family=OTHERS, what="auc"))
+            lines += [(name, size, row["attack"], number(row)) for row in rows]
+    return Table(("set", "training records", "attack", "difference of AUC"), lines)
+
+
+def orders(results: Results) -> Table:
+    """Of every family under one fixed order: the AUC of early members less that of late ones."""
+    lines = [
+        (name, row["family"], row["attack"], number(row))
+        for name, one in compared(results)
+        for row in _of(one["by_order"], variant=FORGOTTEN, part="early less late")
+    ]
+    return Table(("set", "family", "attack", "early less late"), lines)
+
+
+def at_equal_strength(results: Results, defences: Sequence[str]) -> Table:
+    """Of every strength of some defences: what each of two families loses in accuracy, and what the attack loses."""
+    lines = []
+    for name, one in defended(results):
+        for loss in _of(one["contrasts"], what="accuracy_loss"):
+            if loss["defence"] not in defences:
+                continue
+            where = {key: loss[key] for key in ("defence", "strength", "family_a", "family_b")}
+            fall = next(_of(one["contrasts"], what="auc_gain", attack=ATTACK, **where), None)
+            shown = loss["strength"] if loss["strength"] == MEAN else f"{loss['strength']:g}"
+            lines.append((name, loss["defence"], shown, *_sides(loss), *(_sides(fall) if fall else [""] * 3)))
+    heads = (f"{what}: {side}" for what in ("accuracy lost", "AUC taken") for side in _SIDES)
+    return Table(("set", "defence", "strength", *heads), lines)
+
+
+def at_equal_epsilon(results: Results) -> Table:
+    """Of noise after training: both families at one epsilon, of the analytic kind; in between by straight lines."""
+    lines = []
+    for name, one in defended(results):
+        for row in _of(one["equal_epsilon"], defence="parameter_noise", kind="analytic"):
+            cells = [f"{row[f'{what}_{side}']:.3f}" for what in ("test_accuracy", "auc") for side in "ab"]
+            lines.append((name, f"{row['epsilon']:,.4g}", f"{row['how_a']} / {row['how_b']}", *cells))
+    two = _SIDES[:2]
+    heads = (f"{what}: {side}" for what in ("accuracy", "AUC of LiRA") for side in two)
+    return Table(("set", "ε", "LSTM / MLP", *heads), lines)
+
+
+def at_equal_attack(results: Results) -> Table:
+    """Of every defence: the accuracy that both families keep where the attack's AUC is held to a level."""
+    lines = []
+    for name, one in defended(results):
+        for row in _of(one["contrasts"], what="accuracy_at_auc", attack=ATTACK):
+            if abs(row["auc"] / AUC_STEP - round(row["auc"] / AUC_STEP)) < 1e-6:
+                lines.append((name, row["defence"], f"{row['auc']:.2f}", *_sides(row)))
+    return Table(("set", "defence", "AUC", *(f"accuracy: {side}" for side in _SIDES)), lines)
+
+
+def compared(results: Results) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The comparisons with their names."""
+    return ((name, one) for name, one in results.items() if "at_epochs" in one)
+
+
+def defended(results: Results) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The trade-offs with the names of their sets."""
+    return ((set_of(name), one) for name, one in results.items() if "contrasts" in one)
+
+
+def set_of(name: str) -> str:
+    """The set of a config, from its name."""
+    return name.removeprefix("defences_")
+
+
+def training_sizes(one: Row) -> dict[str, int]:
+    """The number of training records by variant, ascending; empty where it was not varied."""
+    changes = one["config"]["comparison"]["variants"]
+    varied = {name: change.get("membership", {}).get("train_size", 0) for name, change in changes.items()}
+    varied = {name: size for name, size in varied.items() if size}
+    every = {**varied, "": one["config"]["membership"]["train_size"]} if varied else {}
+    return dict(sorted(every.items(), key=lambda pair: pair[1]))
+
+
+def number(row: Row) -> str:
+    """An estimate with its interval."""
+    return f"{_signed(row['value'])} [{_signed(row['low'])}, {_signed(row['high'])}]"
+
+
+_SIDES = ("LSTM", "MLP", "LSTM less MLP")
+
+
+def _others(one: Row) -> str:
+    """What stands for all families but the reference."""
+    names = [name for name in one["config"]["families"] if name != one["config"]["comparison"]["reference"]]
+    return OTHERS if len(names) > 1 else names[0]
+
+
+def _of(rows: Iterable[Row], **asked: Any) -> Iterator[Row]:
+    """The rows that have all that is asked."""
+    return (row for row in rows if asked.items() <= row.items())
+
+
+def _last(rows: Iterable[Row]) -> list[Row]:
+    """The rows of the last epoch among them."""
+    rows = list(rows)
+    last = max((row["epoch"] for row in rows), default=0)
+    return [row for row in rows if row["epoch"] == last]
+
+
+def _mean(rows: Sequence[Row], key: str) -> str:
+    """A mean over pools; empty where one has none."""
+    found = [row[key] for row in rows if row.get(key) is not None]
+    return f"{sum(found) / len(found):.3f}" if found and len(found) == len(rows) else ""
+
+
+def _sides(row: Row) -> tuple[str, str, str]:
+    """Both sides of a contrast and their difference."""
+    return f"{row['value_a']:.3f}", f"{row['value_b']:.3f}", number(row)
+
+
+def _signed(value: float) -> str:
+    """A number with its sign; what rounds to nothing has a plus."""
+    return f"{round(value, 3) + 0.0:+.3f}"
