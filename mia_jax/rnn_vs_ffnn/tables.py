@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from mia_jax.comparison.rows import OTHERS
 from mia_jax.rnn_vs_ffnn.claims import ATTACK
 from mia_jax.tradeoff.contrasts import MEAN
+from mia_jax.tradeoff.tables import epsilon_text
 
 STRONG = "lira_online_global"
 """What stands beside the paper's attack where not every attack has room."""
@@ -122,7 +123,7 @@ def at_equal_epsilon(results: Results) -> Table:
     for name, one in defended(results):
         for row in _of(one["equal_epsilon"], defence="parameter_noise", kind="analytic"):
             cells = [f"{row[f'{what}_{side}']:.3f}" for what in ("test_accuracy", "auc") for side in "ab"]
-            lines.append((name, f"{row['epsilon']:,.4g}", f"{row['how_a']} / {row['how_b']}", *cells))
+            lines.append((name, epsilon_text(row["epsilon"]), f"{row['how_a']} / {row['how_b']}", *cells))
     two = _SIDES[:2]
     heads = (f"{what}: {side}" for what in ("accuracy", "AUC of LiRA") for side in two)
     return Table(("set", "ε", "LSTM / MLP", *heads), lines)

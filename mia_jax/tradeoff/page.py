@@ -14,7 +14,7 @@ from markupsafe import Markup
 from mia_jax.report.formatting import counted, interval_name, listed
 from mia_jax.report.inputs import Row
 from mia_jax.report.page import ROOM, inline_svg
-from mia_jax.tradeoff import tables
+from mia_jax.tradeoff import differences, tables
 from mia_jax.tradeoff.matching import PROMISES
 from mia_jax.tradeoff.rows import BASELINE, FEWEST_SEEDS, NAMED_AUDIT, TradeoffRows, strongest_attack
 
@@ -177,9 +177,10 @@ def _comparisons(rows: TradeoffRows, compared: Mapping[str, Sequence[Row]]) -> I
     if found := compared["equal_strength"]:
         words = f"The same strength of the same defence. {seeds}"
         yield Comparison("At equal strength", words, tables.equal_strength(found))
+    if found := differences.gains(rows) or compared["equal_strength"]:
         words = (
             "How much AUC a defence takes from the attack, and how much accuracy it costs, at the same strength: a "
-            "family from which less AUC is taken for more accuracy gains less from the defence."
+            f"family from which less AUC is taken for more accuracy gains less from the defence. {_of_pools(rows)}"
         )
         yield Comparison("What each family gains", words, tables.gains(found))
     if found := compared["equal_epsilon"]:
@@ -195,6 +196,20 @@ def _comparisons(rows: TradeoffRows, compared: Mapping[str, Sequence[Row]]) -> I
             f"measured, the baseline included and nothing in between. “Outside”: beyond what both reached. {seeds}"
         )
         yield Comparison("At equal attack success", words, tables.equal_attack(found))
+    if found := differences.kept(rows):
+        words = (
+            "The accuracy that each family keeps where one defence holds the attack's AUC to this, in straight lines "
+            f"from the strongest strength to the baseline. {_of_pools(rows)}"
+        )
+        yield Comparison("At equal AUC", words, tables.kept_at_auc(found))
+
+
+def _of_pools(rows: TradeoffRows) -> str:
+    """What the intervals of contrasts are over."""
+    if not rows.contrasts:
+        return ""
+    pools = "this pool" if len(rows.seeds) == 1 else f"each of the {len(rows.seeds)} pools"
+    return f"Differences have {interval_name(rows.confidence)}s, over the models and records of {pools}."
 
 
 def _limits(rows: TradeoffRows) -> list[str]:
@@ -211,8 +226,8 @@ def _limits(rows: TradeoffRows) -> list[str]:
     seeds = len(rows.seeds)
     if seeds < FEWEST_SEEDS:
         found.append(
-            f"{counted(seeds, 'seed')}: differences between families have no interval, and one pool of records may be "
-            "unlike another. Compare the intervals of both arms, and run more seeds before a claim is made."
+            f"{counted(seeds, 'seed')}: differences between families have no interval over pools, and one pool of "
+            "records may be unlike another. Run more seeds before a claim is made."
         )
     else:
         found.append(

@@ -91,6 +91,21 @@ def gains(found: Sequence[Row]) -> Table:
     return Table(f"Against each family's own baseline; {LESS}", heads, body, names=1)
 
 
+def kept_at_auc(found: Sequence[Row]) -> Table:
+    """The accuracy of two families at the same AUC."""
+    body = [
+        [
+            Cell(row["defence"], pair(row)),
+            Cell(number(row["auc"], 2)),
+            *_sides(row, "test_accuracy", percent),
+            _difference(row, "test_accuracy", points),
+        ]
+        for row in found
+    ]
+    heads = ["Defence", "AUC", "Accuracy: first", "second", "difference"]
+    return Table(f"At the same AUC; {LESS}", heads, body, names=1)
+
+
 def equal_epsilon(found: Sequence[Row]) -> Table:
     """AUC and accuracy of two families at equal epsilon."""
     body = []
@@ -188,9 +203,11 @@ def shown_attacks(rows: TradeoffRows) -> list[str]:
     return list(dict.fromkeys(name for name in named if name is not None and name in rows.attacks))
 
 
-def strength_text(defence: str, strength: float) -> str:
-    """A strength in a table: "0.001"; "none" for the baseline."""
-    return "none" if defence == BASELINE else f"{float(strength):g}"
+def strength_text(defence: str, strength: float | str) -> str:
+    """A strength in a table: "0.001", or "mean" over several; "none" for the baseline."""
+    return (
+        "none" if defence == BASELINE else strength if isinstance(strength, str) else f"{float(strength):g}"
+    )
 
 
 def epsilon_text(epsilon: float | None) -> str:

@@ -45,6 +45,12 @@ def audit(family, defence, strength, epsilon, seed=0, method="joint_runs"):
     return row | {"confidence": 0.95, "trials": 480, "canaries": 960, "meaning": "Joint runs of canaries."}
 
 
+def contrast(a, b, width):
+    """The numbers of a contrast of two families."""
+    ends = {"value": a - b, "low": a - b - width, "high": a - b + width}
+    return ends | {"value_a": a, "value_b": b, "pools": [a - b]}
+
+
 def promises_of(family, defence, strength, seed):
     if defence == "dp_sgd":
         accounted = promise(family, defence, strength, 0.999 * strength, seed)
@@ -95,8 +101,10 @@ def make():
 
 @pytest.fixture(scope="session")
 def row():
-    """Single rows: utility, result, promise and audit, for tests with numbers of their own."""
-    return types.SimpleNamespace(utility=utility, result=result, promise=promise, audit=audit)
+    """Single rows: utility, result, promise, audit, and a contrast's numbers, for tests with numbers of their own."""
+    return types.SimpleNamespace(
+        utility=utility, result=result, promise=promise, audit=audit, contrast=contrast
+    )
 
 
 @pytest.fixture(scope="session")

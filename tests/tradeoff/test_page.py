@@ -14,7 +14,7 @@ import pytest
 
 from mia_jax.report import atomic
 from mia_jax.report.figures import to_svg
-from mia_jax.tradeoff import matching, page, writing
+from mia_jax.tradeoff import differences, matching, page, tables, writing
 
 EVIL = "<script>alert('x')</script>"
 
@@ -115,8 +115,38 @@ def test_several_seeds_are_said(many_seeds, text):
     pooled = rendered(many_seeds)
     assert "each for 4 seeds with a pool of its own" in pooled
     assert "means over 4 seeds with 95% intervals" in pooled
-    assert "1 seed: differences between families have no interval" in text
+    assert "1 seed: differences between families have no interval over pools" in text
     assert "1 seed: differences" not in pooled
+
+
+def test_contrasts_are_on_the_page_with_their_intervals(one_seed, row):
+    pair = {"family_a": "lstm", "family_b": "mlp", "defence": "l2"}
+    some = [
+        pair
+        | {"what": "auc_gain", "attack": "lira_online", "strength": 0.01}
+        | row.contrast(0.2, 0.05, 0.01),
+        pair | {"what": "auc_gain", "attack": "loss", "strength": 0.01} | row.contrast(0.9, 0.8, 0.01),
+        pair | {"what": "accuracy_loss", "attack": "", "strength": 0.01} | row.contrast(0.031, 0.011, 0.004),
+        pair
+        | {"what": "auc_gain", "attack": "lira_online", "strength": "mean"}
+        | row.contrast(0.3, 0.1, 0.02),
+        pair
+        | {"what": "accuracy_at_auc", "attack": "lira_online", "auc": 0.6}
+        | row.contrast(0.7, 0.75, 0.02),
+        pair | {"what": "accuracy_at_auc", "attack": "loss", "auc": 0.6} | row.contrast(0.1, 0.2, 0.02),
+    ]
+    rows = dataclasses.replace(one_seed, contrasts=some)
+    first, mean = tables.gains(differences.gains(rows)).rows
+    assert [cell.value for cell in first] == ["l2 0.01", "+0.200", "+0.050", "+0.150", "+3.1", "+1.1", "+2.0"]
+    assert (first[3].interval, first[6].interval) == ("+0.140 to +0.160", "+1.6 to +2.4")
+    assert [cell.value for cell in mean[:4]] == ["l2 mean", "+0.300", "+0.100", "+0.200"]
+    (kept,) = tables.kept_at_auc(differences.kept(rows)).rows
+    assert [cell.value for cell in kept] == ["l2", "0.60", "70.0%", "75.0%", "-5.0"]
+    assert kept[4].interval == "-7.0 to -3.0"
+    text = rendered(rows)
+    assert "At equal AUC</h3>" in text
+    assert "over the models and records of this pool" in text
+    assert "over the models and records" not in rendered(one_seed)
 
 
 def test_nothing_usable_still_makes_a_page(make):
