@@ -21,6 +21,7 @@ from absl import app, flags
 from threadpoolctl import threadpool_limits
 
 from benchmarks import attack_loops
+from benchmarks import markdown as made
 from benchmarks.machine import machine
 from mia_jax.attacks import lira, rmia
 
@@ -126,11 +127,9 @@ def cells(measured: dict[str, Any]) -> tuple[str, ...]:
 
 def markdown(result: dict[str, Any]) -> str:
     """The table for a README."""
-    lines = [COLUMNS, ["---"] + ["---:"] * (len(COLUMNS) - 1), *map(cells, result["rows"])]
     about = result["machine"]
-    packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
-    said = f"{about['processor']}, one core; Python {about['python']}, {packages}; {about['date']}."
-    return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", said])
+    said = f"{made.one_core(about)}; {made.versions(about)}."
+    return made.table(COLUMNS, map(cells, result["rows"]), said)
 
 
 def main(_: Sequence[str]) -> None:

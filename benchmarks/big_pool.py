@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import app, flags
 
+from benchmarks import markdown as made
 from benchmarks.machine import machine
 from mia_jax import config as configs
 from mia_jax import keys, membership, study
@@ -237,7 +238,7 @@ def markdown(result: dict[str, Any]) -> str:
         *(f"{name}, s" for name in names),
         *(f"{name}, peak MiB" for name in names),
     ]
-    lines = [head, ["---:"] * len(head)]
+    lines = []
     for one in result["rows"]:
         stages = one["stages"].values()
         lines.append(
@@ -254,7 +255,7 @@ def markdown(result: dict[str, Any]) -> str:
         f"At these rates {goal['records']:,} records, {goal['models']} models and {goal['checkpoints']} checkpoints "
         f"take {hours} and {goal['disk_bytes'] / 1e12:.2f} TB."
     )
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{said}"
+    return made.table(head, lines, said, names=0)
 
 
 def main(_: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import jax
 from absl import app, flags
 
+from benchmarks import markdown as made
 from benchmarks.machine import machine
 from mia_jax import parallel
 
@@ -81,14 +82,13 @@ def markdown(result: Mapping[str, Any]) -> str:
     rows = result["rows"]
     columns = ["variant", *(row["family"].upper() for row in rows)]
     shipped = [f"{1e3 * statistics.median(row['seconds'][SHIPPED]):.2f} ms" for row in rows]
-    lines = [columns, ["---"] + ["---:"] * len(rows), [SHIPPED, *shipped]]
+    lines = [[SHIPPED, *shipped]]
     names = dict.fromkeys(name for row in rows for name in row["ratios"])
     lines += [[name, *(text(row["ratios"].get(name)) for row in rows)] for name in names]
     about = result["machine"]
-    computer = f"{about['processor']}, one core" if "processor" in about else about["device"]
-    packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
-    said = f"{computer}; Python {about['python']}, {packages}; {about['date']}. Batch {result['batch_size']}."
-    return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", said])
+    computer = made.one_core(about) if "processor" in about else about["device"]
+    said = f"{computer}; {made.versions(about)}. Batch {result['batch_size']}."
+    return made.table(columns, lines, said)
 
 
 def text(found: Mapping[str, float] | None) -> str:

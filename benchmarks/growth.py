@@ -21,6 +21,7 @@ from typing import Any
 import jax
 from absl import app, flags
 
+from benchmarks import markdown as made
 from benchmarks.machine import machine
 from mia_jax import parallel
 
@@ -133,18 +134,15 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def markdown(result: Mapping[str, Any]) -> str:
     """The table for a README, and the line below it."""
-    lines = [COLUMNS, ["---"] + ["---:"] * (len(COLUMNS) - 1), *map(cells, result["rows"])]
     about = result["machine"]
-    packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
-    computer = f"{about['processor']}, {about['cores']} cores"
-    said = f"{computer}; Python {about['python']}, {packages}; {about['date']}."
+    said = f"{made.all_cores(about)}; {made.versions(about)}."
     if result["begin_s"]:
         times = result["begin_s"]
         said = (
             f"From the start of `scripts/run.py --config=configs/digits.py` to its first segment, one epoch of its "
             f"first models: {statistics.median(times):.1f} s ({min(times):.1f}–{max(times):.1f}).\n\n{said}"
         )
-    return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", said])
+    return made.table(COLUMNS, map(cells, result["rows"]), said)
 
 
 def main(_: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks import markdown as made
 from benchmarks.shadow_work import FAMILIES
 
 COLUMNS = ("work", "ours is times as fast as", "of matmul limit", "machine")
@@ -129,19 +130,17 @@ def digits(value: float) -> int:
 def described(about: Mapping[str, Any], cores: str = "") -> str:
     """A machine in one line; cores: those used, where not all are."""
     if "processor" in about:
-        computer = f"{about['processor']}, {cores or str(about['cores']) + ' cores'}"
+        computer = f"{about['processor']}, {cores}" if cores else made.all_cores(about)
     else:
         computer = ", driver ".join(filter(None, (about["device"], about["driver"])))
-    packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
-    return f"{computer}; Python {about['python']}, {packages}; {about['date']}"
+    return f"{computer}; {made.versions(about)}"
 
 
 def markdown(rows: Iterable[Headline]) -> str:
     """The table, and below it the machines by number."""
     rows = list(rows)
     machines = list(dict.fromkeys(row.machine for row in rows))
-    lines = [COLUMNS, ("---", "---", "---:", "---:")]
-    lines += [
+    lines = [
         (
             row.work,
             "; ".join(f"{said} {ratio}" for said, ratio in row.ratios.items()),
@@ -150,5 +149,5 @@ def markdown(rows: Iterable[Headline]) -> str:
         )
         for row in rows
     ]
-    table = ["| " + " | ".join(line) + " |" for line in lines]
-    return "\n".join([*table, "", *(f"{i}. {about}." for i, about in enumerate(machines, 1))])
+    below = "\n".join(f"{i}. {about}." for i, about in enumerate(machines, 1))
+    return made.table(COLUMNS, lines, below, names=2)

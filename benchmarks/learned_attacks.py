@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from absl import app, flags
 
+from benchmarks import markdown as made
 from benchmarks.machine import machine
 from mia_jax import metrics, parallel, signals
 from mia_jax.attacks import loss_trajectory, quantile_regression, shadow_classifier, step_classifier
@@ -74,15 +75,14 @@ def row(name: str, attack: Callable[[Any], Any], member: np.ndarray) -> dict[str
 
 def markdown(result: dict[str, Any]) -> str:
     """The table for a README."""
-    lines = [COLUMNS, ["---"] + ["---:"] * (len(COLUMNS) - 1)]
+    lines = []
     for one in result["rows"]:
         later = f"{statistics.median(one['seconds'][1:]):.1f}"
         sizes = (f"{one['num_models']:,}", f"{one['num_records']:,}")
         lines.append((one["attack"], *sizes, f"{one['seconds'][0]:.1f}", later, f"{one['auc']:.3f}"))
     about = result["machine"]
-    packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
-    said = f"{result['device']}; Python {about['python']}, {packages}; {about['date']}."
-    return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", said])
+    said = f"{result['device']}; {made.versions(about)}."
+    return made.table(COLUMNS, lines, said)
 
 
 def main(_: Sequence[str]) -> None:

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from absl import app
 
+from benchmarks import markdown as made
+
 RESULTS = Path(__file__).resolve().parent / "results"
 DEVICES = (8, 64, 512)
 DEVICES_PER_HOST = 8
@@ -132,8 +134,7 @@ def row_of(study: Study, rates: Rates, devices: int) -> tuple[str, ...]:
 def markdown() -> str:
     """The table."""
     study, rates = Study(), measured()
-    lines = [COLUMNS, ("---:",) * len(COLUMNS), *(row_of(study, rates, devices) for devices in DEVICES)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return made.table(COLUMNS, (row_of(study, rates, devices) for devices in DEVICES), names=0)
 
 
 def _rows(name: str) -> list[dict[str, Any]]:

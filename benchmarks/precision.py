@@ -18,6 +18,7 @@ import jax
 import numpy as np
 from absl import app, flags
 
+from benchmarks import markdown as made
 from benchmarks.machine import machine
 from mia_jax import data, keys, membership, metrics, models, parallel
 from mia_jax.attacks import lira
@@ -116,18 +117,17 @@ def rows(family: str, world: World, repeats: int) -> Iterator[dict[str, Any]]:
 
 def markdown(result: dict[str, Any]) -> str:
     """The table for a README."""
-    lines: list[Sequence[str]] = [COLUMNS, ["---"] * 2 + ["---:"] * (len(COLUMNS) - 2)]
+    lines = []
     for row in result["rows"]:
         numbers = [f"{row[name]:.3f}" for name in ("train_accuracy", "test_accuracy", "lira_auc")]
         differences = [f"{row[name]:.2g}" for name in ("difference_99", "difference")]
         lines.append((row["family"], row["precision"], f"{row['time_ratio']:.2f}", *numbers, *differences))
     about = result["machine"]
-    packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
     said = (
         f"{result['device']}; K = {result['rows'][0]['num_models']}, {result['epochs']} epochs; "
-        f"Python {about['python']}, {packages}; {about['date']}."
+        f"{made.versions(about)}."
     )
-    return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", said])
+    return made.table(COLUMNS, lines, said, names=2)
 
 
 def define_flags() -> None:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import jax
 from absl import app, flags
 
+from benchmarks import markdown as made
 from benchmarks.machine import machine
 from mia_jax import parallel
 
@@ -166,11 +167,9 @@ def text(value: float) -> str:
 
 def markdown(result: Mapping[str, Any]) -> str:
     """The table for a README."""
-    lines = [COLUMNS, ["---"] + ["---:"] * (len(COLUMNS) - 1), *map(cells, result["rows"])]
     about = result["machine"]
-    packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
-    said = f"{about['processor']}, one core; Python {about['python']}, {packages}; {about['date']}."
-    return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", said])
+    said = f"{made.one_core(about)}; {made.versions(about)}."
+    return made.table(COLUMNS, map(cells, result["rows"]), said)
 
 
 def main(_: Sequence[str]) -> None:

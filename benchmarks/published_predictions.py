@@ -16,6 +16,7 @@ from typing import get_args
 import numpy as np
 from absl import app, flags
 
+from benchmarks import markdown as made
 from mia_jax.attacks import class_thresholds, metric_scores
 from mia_jax.attacks.metric_threshold import Metric
 
@@ -54,9 +55,8 @@ def accuracy(given: dict[str, np.ndarray], y: np.ndarray, metric: Metric, suffix
 
 def markdown(found: dict[str, dict[str, float]]) -> str:
     """The table for a README."""
-    lines = [("metric", *DEFENCES), ("---", *["---:"] * len(DEFENCES))]
-    lines += [(name.replace("_", " "), *(f"{row[d]:.4f}" for d in DEFENCES)) for name, row in found.items()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    lines = [(name.replace("_", " "), *(f"{row[d]:.4f}" for d in DEFENCES)) for name, row in found.items()]
+    return made.table(("metric", *DEFENCES), lines)
 
 
 def main(_: Sequence[str]) -> None:

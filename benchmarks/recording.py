@@ -18,6 +18,7 @@ from typing import Any
 import jax
 from absl import app, flags
 
+from benchmarks import markdown as made
 from benchmarks.machine import machine
 from benchmarks.recording_work import KINDS, Times, alternations, growth, work_of
 from mia_jax import parallel
@@ -104,8 +105,7 @@ def cells(measured: dict[str, Any]) -> tuple[str, ...]:
 
 def markdown(result: dict[str, Any]) -> str:
     """Both tables for a README."""
-    costs = [COLUMNS, ["---"] + ["---:"] * (len(COLUMNS) - 1), *map(cells, result["rows"])]
-    grown = [GROWTH_COLUMNS, ["---"] + ["---:"] * (len(GROWTH_COLUMNS) - 1)]
+    grown = []
     for measured in result["rows"]:
         for one in measured["growth"]:
             middle = f"{1e3 * statistics.median(one['seconds'][1:]):,.0f}"
@@ -113,10 +113,8 @@ def markdown(result: dict[str, Any]) -> str:
                 (measured["model"], str(one["checkpoints"]), middle, f"{one['grown_bytes'] / 2**20:.1f}")
             )
     about = result["machine"]
-    packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
-    said = f"{about['processor']}, {about['cores']} cores; Python {about['python']}, {packages}; {about['date']}."
-    tables = ["\n".join("| " + " | ".join(line) + " |" for line in lines) for lines in (costs, grown)]
-    return "\n\n".join([*tables, said])
+    said = f"{made.all_cores(about)}; {made.versions(about)}."
+    return made.table(COLUMNS, map(cells, result["rows"]), made.table(GROWTH_COLUMNS, grown, said))
 
 
 def in_own_process(name: str) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from benchmarks import markdown as made
+
 COLUMNS = (
     "setting",
     "family",
@@ -76,24 +78,19 @@ def terminal(result: Mapping[str, Any]) -> Table:
 
 def markdown(result: Mapping[str, Any]) -> str:
     """The table for a README."""
-    lines = [COLUMNS, ["---" if column in TEXT else "---:" for column in COLUMNS]]
-    lines += [cells(result, row) for row in result["rows"]]
-    return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", caption(result)])
+    lines = (cells(result, row) for row in result["rows"])
+    return made.table(COLUMNS, lines, caption(result), names=len(TEXT))
 
 
 def caption(result: Mapping[str, Any]) -> str:
     """The machine, its limits and the sizes in one paragraph."""
     machine, sizes = result["machine"], result["sizes"]
     if "cores" in machine:
-        computer = f"{machine['processor']}, {machine['cores']} cores"
+        computer = made.all_cores(machine)
     else:
         computer = ", driver ".join(filter(None, (machine["device"], machine["driver"])))
     limits = ", ".join(
         f"{setting.replace('_', ' ')} {limit['matmul_flop_per_s'] / 1e9:,.0f} GFLOP/s"
         for setting, limit in result["limits"].items()
     )
-    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
-    return (
-        f"{computer}; Python {machine['python']}, {packages}; "
-        f"{machine['date']}. Matmul limit: {limits}. Batch {sizes['batch_size']}."
-    )
+    return f"{computer}; {made.versions(machine)}. Matmul limit: {limits}. Batch {sizes['batch_size']}."

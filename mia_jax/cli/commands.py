@@ -103,6 +103,10 @@ def attack() -> None:
         names = flags.FLAGS.attacks
         attacks = _section_values(AttacksConfig) | ({} if names is None else {"names": names})
         if flags.FLAGS.signals is not None:
+            if not flags.FLAGS.embedding_p >= 1:
+                raise ConfigError(
+                    f"--embedding_p is {flags.FLAGS.embedding_p}: it must be at least 1 (inf is allowed)."
+                )
             for name in ("distributed", *BY_HAND):
                 if flags.FLAGS[name].present:
                     raise ConfigError(

@@ -10,6 +10,7 @@ from typing import Any
 
 from absl import flags
 
+from mia_jax.cli.naming import as_typed, installed
 from mia_jax.config import AttacksConfig, Config, ReportConfig
 from mia_jax.config.base import MANY_NAMES
 
@@ -20,7 +21,7 @@ def help_text(command: Callable[[], None], config: str = "digits.py") -> str:
     of_modules = flags.FLAGS.flags_by_module_dict()
     own = [flag for module, found in of_modules.items() if module.startswith("mia_jax.cli") for flag in found]
     for flag in own:
-        default = f"configs/{config}" if flag.name == "config" else flag.default
+        default = _default_config(config) if flag.name == "config" else flag.default
         shown = "" if default is None or default is False else f" (default: {default})"
         text.append(f"  --{flag.name}: {flag.help}{shown}")
     for section in (AttacksConfig, ReportConfig):
@@ -36,12 +37,17 @@ def help_text(command: Callable[[], None], config: str = "digits.py") -> str:
         text += [
             "",
             "Example:",
-            f"  python scripts/{command.__name__}.py --config=configs/{config} --config.training.epochs=30 "
-            "--workdir=runs/short",
+            f"  python scripts/{command.__name__}.py {'' if installed() else f'--config=configs/{config} '}"
+            "--config.training.epochs=30 --workdir=runs/short",
         ]
     if "config" in flags.FLAGS or "attacks" in flags.FLAGS:
         text += ["", *_attack_lines()]
-    return "\n".join(text)
+    return as_typed("\n".join(text))
+
+
+def _default_config(config: str) -> str:
+    """Which config is read where none is named."""
+    return f"{config} of the package" if installed() else f"configs/{config}"
 
 
 def _attack_lines() -> list[str]:

@@ -12,6 +12,7 @@ from typing import NoReturn
 from absl import app, flags
 
 from mia_jax.cli.help import help_text
+from mia_jax.cli.naming import as_typed
 from mia_jax.cli.processes import check_process_flags
 from mia_jax.command import this_command
 from mia_jax.config import ConfigError
@@ -158,5 +159,5 @@ def _without_overwrite(command: str) -> str:
 
 def _stop(sentence: str, code: int = REFUSED) -> NoReturn:
     """Print one sentence and end with an exit code."""
-    print(f"error: {sentence}", file=sys.stderr)
+    print(as_typed(f"error: {sentence}"), file=sys.stderr)
     sys.exit(code)

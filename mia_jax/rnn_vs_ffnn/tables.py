@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -192,7 +193,7 @@ def _last(rows: Iterable[Row]) -> list[Row]:
 def _mean(rows: Sequence[Row], key: str) -> str:
     """A mean over pools; empty where one has none."""
     found = [row[key] for row in rows if row.get(key) is not None]
-    return f"{sum(found) / len(found):.3f}" if found and len(found) == len(rows) else ""
+    return f"{statistics.fmean(found):.3f}" if found and len(found) == len(rows) else ""
 
 
 def _sides(row: Row) -> tuple[str, str, str]:

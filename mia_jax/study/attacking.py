@@ -162,6 +162,6 @@ def check_possible(run: RunDirectory) -> None:
     for name in run.config.attacks.names:
         if all(name in reasons for reasons in impossible):
             raise RunError(
-                f"config.attacks.names holds {name}, which {impossible[0][name]}; train with it recorded, in another "
+                f"attack {name} cannot be done, for it {impossible[0][name]}: train with that recorded, in another "
                 '--workdir, or name other attacks ("all": every one that is possible).'
             )

@@ -54,7 +54,8 @@ def tradeoff(
     tell = tell or Silent()
     if not config.tradeoff.grid:
         raise ConfigError(
-            "config.tradeoff.grid is empty: name defences and strengths, as in configs/tradeoff_digits.py."
+            "config.tradeoff.grid is empty: name defences and strengths, as in "
+            "\"--config.tradeoff.grid={'l2': (0.001, 0.01)}\"."
         )
     found: Rows = {kind: [] for kind in KINDS}
     samples: dict[int, Sample] = {}

@@ -6,7 +6,7 @@ compiled program, however far apart its checkpoints are.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -84,6 +84,16 @@ class Recipe(NamedTuple):
     def early_end(self) -> bool:
         """Whether a model with fewer members has fewer steps: how many it has must then not be private."""
         return self.sizes_vary and not self.in_place and self.defence.gradient is None
+
+
+class _Strengths(dict[str, Any]):
+    """A defence's strengths, which say what is missing."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        there = ", ".join(map(repr, self)) or "none"
+        raise ValueError(
+            f"hyper.strengths has no {name!r}, which the defence reads: there are {there}; give it to hyper_of."
+        )
 
 
 def own_optimizer(recipe: Recipe, one: OneModel) -> optax.GradientTransformation:
@@ -189,7 +199,7 @@ def defended_batch(
     valid: Array,
 ) -> Batch:
     """The records [B] of a step as they are trained on: labels and inputs are the defence's."""
-    defence, strengths = recipe.defence, one.hyper.strengths
+    defence, strengths = recipe.defence, _Strengths(one.hyper.strengths)
     x, y = records
     keys = jax.random.split(jax.random.fold_in(one.dropout_key, number), y.shape[0])
     if defence.label is not None:
@@ -210,7 +220,7 @@ def defended_batch(
 
 def gradient_of(recipe: Recipe, params: Params, one: OneModel, batch: Batch, number: Array) -> Params:
     """The gradient of a step: of the batch's mean loss or the private one, and of the penalty."""
-    defence, strengths = recipe.defence, one.hyper.strengths
+    defence, strengths = recipe.defence, _Strengths(one.hyper.strengths)
     loss = loss_of(recipe, one)
     if defence.gradient is None:
         gradient = jax.grad(lambda params: batch_loss(recipe.model, loss, params, batch))(params)
@@ -235,7 +245,7 @@ def _own(key: Key | None, number: Array) -> Key:
 def loss_of(recipe: Recipe, one: OneModel) -> Loss:
     """The loss of one record, as the defence has it."""
     wrap = recipe.defence.loss
-    return recipe.loss if wrap is None else wrap(recipe.loss, one.hyper.strengths)
+    return recipe.loss if wrap is None else wrap(recipe.loss, _Strengths(one.hyper.strengths))
 
 
 def batch_loss(model: Model, loss: Loss, params: Params, batch: Batch) -> Array:
@@ -253,7 +263,7 @@ def released(recipe: Recipe, params: Params, one: OneModel, epoch: Array) -> Par
     release = recipe.defence.release
     if release is None:
         return params
-    return release(_own(one.release_key, epoch), params, one.hyper.strengths)
+    return release(_own(one.release_key, epoch), params, _Strengths(one.hyper.strengths))
 
 
 def last_seen(

@@ -1,6 +1,7 @@
 """--help says what every flag and field may be, once and in one manner."""
 
 import dataclasses
+import os
 import pathlib
 import subprocess
 import sys
@@ -57,3 +58,31 @@ def test_commands_have_examples_and_show_defaults_that_are_zero(script):
     assert "(default: that of the run; 0.95 where there is none)" in text
     if script == "attack":
         assert "--seed: Seed of the attacks that draw numbers, with --signals. (default: 0)" in text
+
+
+def _installed(tmp_path, *given):
+    """What an installed command prints and says: its own name is all that it knows of where it is."""
+    program = tmp_path / "mia-attack"
+    program.write_text("from mia_jax import cli\ncli.attack()\n")
+    command = [sys.executable, program, *given]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
+
+
+def test_an_installed_command_names_no_script(tmp_path):
+    text = _installed(tmp_path, "--help").stdout
+    assert "  mia-attack --workdir=runs/digits --attacks=all" in text
+    assert "scripts/" not in text
+    assert "  python scripts/attack.py --workdir=runs/digits --attacks=all" in said("attack")
+    refused = _installed(tmp_path, f"--workdir={tmp_path / 'none'}")
+    assert refused.returncode == 2
+    assert "does not exist: run mia-train with this --workdir first" in refused.stderr
+
+
+@pytest.mark.parametrize("p", ["0.5", "nan"])
+def test_the_p_of_a_norm_is_refused_by_the_flag_that_was_typed(tmp_path, p):
+    refused = _installed(
+        tmp_path, "--signals=mine.npz", f"--workdir={tmp_path / 'out'}", f"--embedding_p={p}"
+    )
+    assert refused.returncode == 2
+    assert refused.stderr == f"error: --embedding_p is {p}: it must be at least 1 (inf is allowed).\n"

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from mia_jax import defences
 from mia_jax.config import TrainingConfig
 from mia_jax.training import hyper_of
 from mia_jax.training.hyper import learning_rate_shape, optimizer_of
@@ -139,3 +140,18 @@ def test_a_model_that_diverges_leaves_the_others_alone(
             values = getattr(part, name)
             assert not np.isfinite(values[2]).any(), name
             assert np.isfinite(values[others]).all(), name
+
+
+@pytest.mark.parametrize(
+    ("defence", "missing"),
+    [
+        (defences.l2(), "l2"),
+        (defences.parameter_noise(), "sigma"),
+        (defences.label_smoothing(), "label_smoothing"),
+    ],
+)
+def test_a_strength_that_is_missing_is_named(train, tiny, five, config_of, defence, missing):
+    config = config_of("adamw")
+    said = rf"hyper\.strengths has no '{missing}', which the defence reads: there are 'other'"
+    with pytest.raises(ValueError, match=said):
+        train(tiny, five, config, (3,), hyper=hyper_of(config, 5, {"other": 1.0}), defence=defence)
