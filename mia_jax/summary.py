@@ -154,13 +154,8 @@ def with_holm(rows: Sequence[Mapping[str, Any]], name: str, adjusted: str) -> li
     return [{**row, adjusted: value} for row, value in zip(rows, found, strict=True)]
 
 
-def curve(scores: Array | ScoreTable, member: Array) -> Curve:
-    """The pooled ROC, thinned evenly on the logarithm of the FPR; every point kept is exact."""
-    return pooled_curve(Pooled(scores, member))
-
-
 def pooled_curve(pooled: Pooled) -> Curve:
-    """The same of what is pooled already."""
+    """The pooled ROC, thinned evenly on the logarithm of the FPR; every point kept is exact."""
     pooled.require_both_sides()
     roc = pooled.roc
     steps = roc.steps_at(np.geomspace(roc.smallest_fpr, 1.0, CURVE_POINTS))
@@ -168,13 +163,8 @@ def pooled_curve(pooled: Pooled) -> Curve:
     return Curve(false / roc.others, true / roc.members)
 
 
-def histogram(scores: Array | ScoreTable, member: Array) -> Histogram:
-    """Densities of members' and non-members' scores between the .5th and 99.5th percentile, ends piled up."""
-    return pooled_histogram(Pooled(scores, member))
-
-
 def pooled_histogram(pooled: Pooled) -> Histogram:
-    """The same of what is pooled already."""
+    """Densities of members' and non-members' scores between the .5th and 99.5th percentile, ends piled up."""
     pooled.require_both_sides()
     low, high = (pooled.roc.quantile(share) for share in (0.005, 0.995))
     edges = np.linspace(low, high if high > low else low + 1.0, HISTOGRAM_BINS + 1)

@@ -5,6 +5,7 @@ import pytest
 
 from mia_jax import metrics, summary
 from mia_jax.config import ReportConfig
+from mia_jax.statistics.pooled import Pooled
 
 SETTING = summary.Setting("mlp", 2, 30)
 
@@ -109,16 +110,16 @@ def test_curve_keeps_exact_points_only(world):
     scores, member = world
     fpr, tpr, _ = metrics.roc_curve(scores, member)
     exact = set(zip(fpr, tpr, strict=True))
-    thinned = summary.curve(scores, member)
+    thinned = summary.pooled_curve(Pooled(scores, member))
     assert set(zip(thinned.fpr, thinned.tpr, strict=True)) <= exact
     assert (thinned.fpr[0], thinned.fpr[-1], thinned.tpr[-1]) == (0.0, 1.0, 1.0)
 
 
 def test_histograms_are_densities_of_both_sides(world):
-    histogram = summary.histogram(*world)
+    histogram = summary.pooled_histogram(Pooled(*world))
     widths = np.diff(histogram.edges)
     np.testing.assert_allclose([histogram.member_density @ widths, histogram.nonmember_density @ widths], 1.0)
-    constant = summary.histogram(np.zeros((2, 3)), np.array([[True, False, True]] * 2))
+    constant = summary.pooled_histogram(Pooled(np.zeros((2, 3)), np.array([[True, False, True]] * 2)))
     assert np.isfinite(constant.member_density).all()
 
 

@@ -62,9 +62,9 @@ class ComparisonRows(NamedTuple):
         return max(row["epoch"] for row in self.at_epochs if not row["variant"])
 
 
-def at_the_end(rows: ComparisonRows, variant: str = "") -> list[Row]:
-    """The differences at a variant's last epoch."""
-    own = [row for row in rows.at_epochs if row["variant"] == variant]
+def at_the_end(rows: ComparisonRows) -> list[Row]:
+    """The differences at the last epoch of the config as it stands."""
+    own = [row for row in rows.at_epochs if not row["variant"]]
     last = max((row["epoch"] for row in own), default=0)
     return [row for row in own if row["epoch"] == last]
 

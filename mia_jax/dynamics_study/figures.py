@@ -37,12 +37,12 @@ FEW = 6
 """Arms up to which each one's ceiling crosses the panel; beyond, ceilings are dashes at its edge."""
 
 
-def shown_arms(rows: DynamicsRows, count: int = MOST_ARMS) -> list[Arm]:
+def shown_arms(rows: DynamicsRows) -> list[Arm]:
     """Arms that stand for all: the least and the most vulnerable at the end and even steps between, as in the study."""
-    if len(rows.arms) <= count:
+    if len(rows.arms) <= MOST_ARMS:
         return list(rows.arms)
     order = sorted(range(len(rows.arms)), key=lambda at: _mean(rows.arms[at].vulnerability[-1]))
-    places = np.linspace(0, len(order) - 1, count).round().astype(int)
+    places = np.linspace(0, len(order) - 1, MOST_ARMS).round().astype(int)
     return [rows.arms[at] for at in sorted(order[place] for place in places)]
 
 

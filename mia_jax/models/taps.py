@@ -101,11 +101,10 @@ class Recorder:
         inputs: dict[Path, Array],
         *,
         bias: Path | None = None,
-        bias_start: int = 0,
     ) -> Array:
         """Note z = sum of a W over `inputs` {path of W: a} (+ bias), and return it shifted."""
         arrays = tuple(jnp.asarray(a, z.dtype) for a in inputs.values())
-        return self._add(name, z, Dense(arrays, tuple(inputs), z.shape, bias, bias_start))
+        return self._add(name, z, Dense(arrays, tuple(inputs), z.shape, bias))
 
     def lookup(self, name: str, z: Array, table: Path, ids: Array) -> Array:
         """Note z = table[ids], and return it shifted."""

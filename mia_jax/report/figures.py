@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import math
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from mia_jax.report import atomic, layout, marks
+from mia_jax.report import layout, marks
 from mia_jax.report.claims import value_name
 from mia_jax.report.formatting import number, rate
 from mia_jax.report.inputs import Curve, Histogram, Pair, Row, finite, tpr_key
@@ -205,12 +204,6 @@ def to_png(figure: Figure) -> bytes:
     with matplotlib.rc_context(layout.STYLE):
         figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
     return buffer.getvalue()
-
-
-def save(figure: Figure, path: pathlib.Path) -> None:
-    """Writes PATH.svg and PATH.png, each whole or not at all."""
-    atomic.write_text(path.with_name(f"{path.name}.svg"), to_svg(figure, path.name))
-    atomic.write_bytes(path.with_name(f"{path.name}.png"), to_png(figure))
 
 
 def _title(attack: str, titles: Mapping[str, str] | None) -> str:

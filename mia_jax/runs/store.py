@@ -416,7 +416,7 @@ def _spec(place: Address) -> Any:
 
 
 @functools.cache
-def _context(lock_files: bool = False) -> ts.Context:
+def _context(lock_files: bool) -> ts.Context:
     """What all stores of this process share: connections, credentials, and what `memory://` holds.
 
     lock_files: a local file that is written is held by a second one beside it, rather than by the system's lock.

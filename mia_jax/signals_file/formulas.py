@@ -16,14 +16,6 @@ BLOCK = 2**15
 """How many logits are worked on at once: what is computed on the way then stays in a core's cache."""
 
 
-def scaled_logit(logits: Array, y: Array) -> np.ndarray:
-    """The margin z_y - logsumexp_{j != y} z_j of logits [..., C] and labels int [...]: float64 [...].
-
-    Equal to log(p_y / (1 - p_y)). Carlini et al. 2022, section VI-A.
-    """
-    return _margin(*_class_first(logits, y)).reshape(np.shape(y))
-
-
 def from_logits(logits: Array, y: Array) -> Signals:
     """The five signals of records with finite logits [..., C] and labels int [...]: float64 [...] each.
 

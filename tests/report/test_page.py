@@ -353,13 +353,6 @@ def test_a_failing_disk_leaves_the_older_report(make, tmp_path, monkeypatch):
     assert written.exists()
 
 
-def test_save_writes_both_kinds(inputs, tmp_path):
-    figures.save(
-        figures.roc({("a", "loss"): Curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]))}), tmp_path / "x.y"
-    )
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["x.y.png", "x.y.svg"]
-
-
 def test_tied_scores_are_drawn_on_the_chord_not_on_a_straight_line_in_logarithms():
     x, y = log_path(Curve(np.array([0.0, 0.0, 0.5, 1.0]), np.array([0.0, 0.1, 0.6, 1.0])), 1e-3)
     assert np.all(np.diff(x) >= 0)

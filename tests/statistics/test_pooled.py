@@ -84,8 +84,8 @@ def all_numbers(scores, member, twin):
     other = np.where(np.random.default_rng(9).random(other.shape) < 0.05, np.nan, other**3 + member)
     return {
         "row": summary.attack_row(summary.Setting("mlp", 0, 1), "loss", scores, member, twin, CONFIG),
-        "curve": summary.curve(scores, member)._asdict(),
-        "histogram": summary.histogram(scores, member)._asdict(),
+        "curve": summary.pooled_curve(Pooled(scores, member))._asdict(),
+        "histogram": summary.pooled_histogram(Pooled(scores, member))._asdict(),
         "p": metrics.auc_p_value(scores, member, twin),
         "comparison": summary.comparisons({("a", "x"): scores, ("b", "x"): other}, member, twin, 0.95)[0],
         "tpr": metrics.tpr_difference(scores, other, member, 0.1, 0.95, twin)._asdict(),
