@@ -223,6 +223,25 @@ def test_the_metrics_page_names_the_columns_there_are():
     assert pooled <= said & columns
 
 
+@pytest.mark.parametrize(("page", "kind"), [("comparison", "at_levels"), ("defences", "contrasts")])
+def test_every_column_of_a_study_is_explained(page, kind):
+    kept = [json.loads(path.read_text()) for path in (DOCS / "rnn_vs_ffnn" / "results").glob("*.json")]
+    found = {
+        re.sub(r"_(low|high|difference|[ab])$", "", re.sub(r"_(low|high)$", "", name))
+        for one in kept
+        if kind in one
+        for table in one.values()
+        if isinstance(table, list)
+        for row in table
+        for name in row
+    }
+    metric = {name for name in found if name.startswith(("tpr_at_fpr_", "balanced_accuracy", "auc"))}
+    said = set(re.findall(r"`(\w+)`", (DOCS / f"{page}.md").read_text()))
+    explained = set(re.findall(r"`(\w+)`", (DOCS / "metrics.md").read_text())) | said
+    assert len(found) > 20
+    assert found - metric <= explained
+
+
 def test_the_statistics_page_says_of_coverage_what_was_measured():
     measured = json.loads((ROOT / "benchmarks" / "results" / "coverage.json").read_text())["rows"]
     rows = [row for row in measured if row["pool"] == "new"]

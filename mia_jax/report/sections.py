@@ -154,7 +154,7 @@ def _group(inputs: ReportInputs, row: Row) -> dict[str, Any]:
 
 def _record(inputs: ReportInputs, row: Row) -> dict[str, Any]:
     """One row of the table of exposed records."""
-    error = finite(row.get("se"))
+    error = finite(row.get("auc_error"))
     label = row.get("label")
     return {
         "record": str(row["record"]),

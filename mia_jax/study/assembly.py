@@ -241,7 +241,7 @@ def _most_exposed(
             "times_in": int(found.times_in[n]),
             "times_out": int(found.times_out[n]),
             "auc": float(found.auc[n]),
-            "se": float(found.auc_error[n]),
+            "auc_error": float(found.auc_error[n]),
             "tpr": float(found.tpr[n]),
             "fpr": float(found.fpr[n]),
         }

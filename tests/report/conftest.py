@@ -195,7 +195,12 @@ def exposed_rows(count=20):
             "times_in": 16,
             "times_out": 15,
         }
-        | {"auc": 1.0 - 0.004 * place, "se": 0.001 + 0.002 * place, "tpr": 0.9 - 0.01 * place, "fpr": 0.0}
+        | {
+            "auc": 1.0 - 0.004 * place,
+            "auc_error": 0.001 + 0.002 * place,
+            "tpr": 0.9 - 0.01 * place,
+            "fpr": 0.0,
+        }
         for place in range(count)
     ]
 

@@ -289,7 +289,7 @@ def test_odd_values_are_shown_as_such(change):
 def test_hostile_names_in_every_new_table_are_text(make, slices_of, audits_of):
     base = make({EVIL: {"loss": (0.65, 0)}}, checkpoints=2, size=400)
     record = {"record": EVIL, "label": EVIL, "attack": EVIL, "times_in": 3, "times_out": 4}
-    record |= {"auc": 0.9, "se": 0.1, "tpr": None, "fpr": float("nan")}
+    record |= {"auc": 0.9, "auc_error": 0.1, "tpr": None, "fpr": float("nan")}
     rows = [row | {"slice": EVIL, "value": f"{EVIL}{row['value']} $x_$"} for row in slices_of(base)]
     audits = [row | {"method": EVIL, "relation": EVIL, "meaning": EVIL} for row in audits_of([EVIL])]
     values = {"slices": rows, "audits": audits, "exposed": {EVIL: [record]}, "notes": [EVIL]}
