@@ -96,6 +96,13 @@ class _Strengths(dict[str, Any]):
         )
 
 
+jax.tree_util.register_pytree_node(
+    _Strengths,
+    lambda strengths: (tuple(strengths.values()), tuple(strengths)),
+    lambda names, values: _Strengths(zip(names, values, strict=True)),
+)
+
+
 def own_optimizer(recipe: Recipe, one: OneModel) -> optax.GradientTransformation:
     """The optimizer of one model."""
     own_steps = jnp.ceil(jnp.sum(one.mask) / recipe.config.batch_size) if recipe.early_end else None

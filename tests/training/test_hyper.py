@@ -155,3 +155,15 @@ def test_a_strength_that_is_missing_is_named(train, tiny, five, config_of, defen
     said = rf"hyper\.strengths has no '{missing}', which the defence reads: there are 'other'"
     with pytest.raises(ValueError, match=said):
         train(tiny, five, config, (3,), hyper=hyper_of(config, 5, {"other": 1.0}), defence=defence)
+
+
+def test_strengths_are_a_tree_to_a_defence_of_ones_own(train, tiny, five, config_of):
+    def penalty(params, strengths):
+        doubled = jax.tree.map(lambda value: 2.0 * value, strengths)
+        return doubled["l2"] * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
+
+    config = config_of("adamw")
+    of_own = defences.Defence(names=("own",), penalty=penalty)
+    own = train(tiny, five, config, (3,), hyper=hyper_of(config, 5, {"l2": 0.05}), defence=of_own)
+    twice = train(tiny, five, config, (3,), hyper=hyper_of(config, 5, {"l2": 0.1}), defence=defences.l2())
+    jax.tree.map(np.testing.assert_array_equal, own.checkpoints, twice.checkpoints)
