@@ -199,7 +199,7 @@ def test_an_attack_that_nothing_was_recorded_for_is_refused_and_changes_nothing(
     before = (finished_run.path / "config.json").read_bytes()
     named = finished_run.with_section("attacks", {"names": ["loss", "gradient_norm"]})
     with pytest.raises(
-        RunError, match=r"names holds gradient_norm, which needs gradient_norm \(recorded with"
+        RunError, match=r"attack gradient_norm cannot be done, for it needs gradient_norm \(recorded with"
     ):
         study.attack(named)
     assert (finished_run.path / "config.json").read_bytes() == before
