@@ -108,3 +108,12 @@ def test_what_is_measured_of_releases_survives_a_file(tmp_path):
             assert found[sigma][name].value == one.value
             np.testing.assert_array_equal(found[sigma][name].influence, one.influence)
             np.testing.assert_array_equal(found[sigma][name].known, one.known)
+
+
+def test_both_sides_of_several_pools_are_means_over_the_pools():
+    samples = [pool(seed, (0.2, 0.8))[0] for seed in (1, 2, 3)]
+    asked = {"what": "auc_gain", "attack": "loss", "strength": 1.0}
+    each = [only(contrasts([sample], 0.95), **asked) for sample in samples]
+    row = only(contrasts(samples, 0.95), **asked)
+    for side in ("value_a", "value_b", "value"):
+        assert row[side] == pytest.approx(np.mean([one[side] for one in each]))
