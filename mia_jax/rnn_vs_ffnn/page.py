@@ -165,7 +165,8 @@ def _commands(results: Results) -> list[str]:
         "## Commands and times",
         "`python scripts/rnn_vs_ffnn.py --data=PATH` makes everything, from a checkout; each config alone:",
         _markdown(Table(("command", "seconds", "on"), lines)),
-        "Times are of training, attacks, measuring and figures, with lower priority beside other work. PATH holds the "
+        "Times are of training, attacks, measuring and figures, with lower priority beside other work; some files were "
+        "made by `scripts/compare.py` of the same config, which does the same. PATH holds the "
         "`.npz` files that the configs name. The files hold more: every epoch and level, every pool, intervals of "
         "accuracies; kinds of ε, relation, δ and γ are in the `privacy` rows of the trade-offs.",
         "See [families compared](comparison.md) for what is matched and how, [defences](defences.md) for trade-offs.",

@@ -198,7 +198,12 @@ def _mean(rows: Sequence[Row], key: str) -> str:
 
 def _sides(row: Row) -> tuple[str, str, str]:
     """Both sides of a contrast and their difference."""
-    return f"{row['value_a']:.3f}", f"{row['value_b']:.3f}", number(row)
+    return _plain(row["value_a"]), _plain(row["value_b"]), number(row)
+
+
+def _plain(value: float) -> str:
+    """A number; what rounds to nothing has no sign."""
+    return f"{round(value, 3) + 0.0:.3f}"
 
 
 def _signed(value: float) -> str:
