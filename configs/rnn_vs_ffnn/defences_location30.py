@@ -6,6 +6,7 @@ Command: python scripts/tradeoff.py --config=configs/rnn_vs_ffnn/defences_locati
     --workdir=runs/rnn_vs_ffnn/defences_location30 --config.data.directory=PATH
 Data: as for configs/rnn_vs_ffnn/location30.py.
 Time: about 7 minutes on two CPU cores.
+With --config.scale=full it is made for accelerators.
 """
 
 from ml_collections import ConfigDict
@@ -23,7 +24,7 @@ from mia_jax.config import (
 
 
 def get_config() -> ConfigDict:
-    """64 models an arm, each trained on half of the pool."""
+    """64 models an arm and pool, each trained on half of its pool; three pools."""
     return to_config_dict(
         Config(
             name="rnn_vs_ffnn_defences_location30",
@@ -43,7 +44,9 @@ def get_config() -> ConfigDict:
                     "dp_sgd": (2.0, 4.0, 8.0, 16.0),
                     "parameter_noise": (0.01, 0.02, 0.05, 0.1, 0.2),
                 },
+                seeds=(0, 1, 2),
                 draws=5,
             ),
+            scales={"full": {"membership": {"num_models": 256}}},
         )
     )

@@ -30,10 +30,11 @@ class TradeoffConfig:
     grid: strengths by defence: l2, l2_norm, l1, label_smoothing: as in config.regularization; weight_decay,
     dropout: as in config.training and config.families; early_stopping: the epoch; adversarial: the radius;
     dp_sgd, label_privacy: the target epsilon; parameter_noise: the deviation of noise on finished models.
-    seeds: the whole study is done for each, with another pool; empty: once, with config.seed and
-    config.data.seed. draws: R, releases of each model for parameter_noise. sensitivity_draws: pairs of
-    trainings that measure what one record can move, 0: none; neighbour: whether one record of a pair is
-    missing or replaced. Only final models are recorded, and those that early_stopping names.
+    seeds: the whole study is done for each, with other models and another pool, from config.data.pool_number on;
+    no two pools share a record. Empty: once, with config.seed. draws: R, releases of each model for
+    parameter_noise. sensitivity_draws: pairs of trainings that measure what one record can move, 0: none;
+    neighbour: whether one record of a pair is missing or replaced. Only final models are recorded, and those
+    that early_stopping names.
     """
 
     grid: dict[DefenceName, tuple[NonNegative, ...]] = Field(default_factory=dict)

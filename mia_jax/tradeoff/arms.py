@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mia_jax.config import Config, ConfigError, TradeoffConfig
+from mia_jax.config import Config, ConfigError, DataConfig, TradeoffConfig
 from mia_jax.tradeoff.rows import BASELINE, weak_to_strong
 
 WITHOUT_TRAINING = ("early_stopping", "parameter_noise")
@@ -32,18 +32,19 @@ class Arm(NamedTuple):
 def arms(config: Config) -> list[Arm]:
     """Every training there is to do, for each seed the baseline first, then from weak to strong.
 
-    A seed is the study's and the pool's: other records, other models. Raises `ConfigError` for a strength
-    that is not allowed.
+    Every seed has other models and another pool, and no two pools share a record. Raises `ConfigError` for a
+    strength that is not allowed.
     """
-    if not config.tradeoff.seeds:
-        return _of_seed(config, config.seed)
     return [
         arm
-        for seed in config.tradeoff.seeds
-        for arm in _of_seed(
-            dataclasses.replace(config, seed=seed, data=dataclasses.replace(config.data, seed=seed)), seed
-        )
+        for place, seed in enumerate(config.tradeoff.seeds or (config.seed,))
+        for arm in _of_seed(dataclasses.replace(config, seed=seed, data=_pool(config.data, place)), seed)
     ]
+
+
+def _pool(data: DataConfig, place: int) -> DataConfig:
+    """The data with the pool that stands so many after its own."""
+    return dataclasses.replace(data, pool_number=data.pool_number + place)
 
 
 def _of_seed(config: Config, seed: int) -> list[Arm]:

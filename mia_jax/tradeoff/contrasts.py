@@ -1,8 +1,8 @@
 """What a defence takes from attacks and costs in accuracy, one family less another, with intervals from a single pool.
 
 All arms of a pool have the same records and members, so a difference of differences knows what its four arms have in
-common. Several seeds are averaged as independent, which their pools are but for records they share in a small
-set. `mia_jax.tradeoff.matching` compares the same over seeds alone.
+common. Several seeds are averaged as independent: their pools share no record. `mia_jax.tradeoff.matching`
+compares the same over seeds alone.
 """
 
 from __future__ import annotations

@@ -3,9 +3,10 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
-from mia_jax import study
+from mia_jax import data, study
 from mia_jax.config import (
     AttacksConfig,
     CanariesConfig,
@@ -187,10 +188,19 @@ def test_every_arm_has_a_folder_of_its_own(config):
     assert names == ["seed0/none_1_2", "seed0/l2_0.1234567", "seed0/l2_0.12345678", "seed0/l2_1"]
 
 
-def test_a_seed_is_another_pool(config):
+def test_a_seed_is_other_models_on_a_pool_that_shares_no_record(config):
     both = arms(dataclasses.replace(config, tradeoff=TradeoffConfig(grid={"l1": (0.1,)}, seeds=(3, 5))))
     assert [arm.name for arm in both] == ["seed3/none", "seed3/l1_0.1", "seed5/none", "seed5/l1_0.1"]
-    assert [(arm.config.seed, arm.config.data.seed) for arm in both] == [(3, 3), (3, 3), (5, 5), (5, 5)]
+    assert [(arm.config.seed, arm.config.data.pool_number) for arm in both] == [
+        (3, 0),
+        (3, 0),
+        (5, 1),
+        (5, 1),
+    ]
+    first, second = (data.load(arm.config.data).pool.x for arm in both[::2])
+    records = [{record.tobytes() for record in pool} for pool in (np.asarray(first), np.asarray(second))]
+    assert all(records)
+    assert not records[0] & records[1]
 
 
 def test_every_defence_of_the_grid_changes_what_it_says(config):
