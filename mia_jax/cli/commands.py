@@ -255,6 +255,11 @@ def rnn_vs_ffnn() -> None:
     flags.DEFINE_string(
         "results", "docs/rnn_vs_ffnn/results", "The folder of what is kept; the page lies two above."
     )
+    flags.DEFINE_string(
+        "scale",
+        "default",
+        "The sizes of the configs; with any but the default, name --results and --workdir.",
+    )
     flags.DEFINE_bool("page_only", False, "Run nothing: make the page anew from what is kept.")
     _workdir_flag("runs/rnn_vs_ffnn")
 
@@ -268,7 +273,8 @@ def rnn_vs_ffnn() -> None:
             workdir = Path(given.workdir)
             for path in todo:
                 tell.say(path.stem)
-                runner.run(path, workdir / path.stem, results, data=given.data, tell=tell)
+                where = workdir / path.stem
+                runner.run(path, where, results, data=given.data, tell=tell, scale=given.scale)
         tell.say(f"page: {runner.write_page(results)}")
 
     start(main, rnn_vs_ffnn)

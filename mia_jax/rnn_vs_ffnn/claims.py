@@ -25,6 +25,15 @@ AUC = 0.6
 
 ALPHA = 0.05
 
+HEADLINE = ("digits", "location30", "mnist")
+"""Sets that claims are decided on, with three pools each."""
+
+SETS: Mapping[int, tuple[str, ...]] = {
+    0: HEADLINE,
+    **{place: tuple(f"defences_{name}" for name in HEADLINE) for place in (1, 2, 3)},
+}
+"""The results that each claim is decided on, by its place."""
+
 Row = Mapping[str, Any]
 
 
@@ -123,7 +132,12 @@ def models_needed(row: Row, power: float = 0.8) -> float:
     return float((reach * row["error"] / row["value"]) ** 2) if row["value"] else math.inf
 
 
-def verdict(place: int, found: list[Finding], wanted: int = 2) -> str:
+def as_claimed(one: Finding) -> bool:
+    """Whether a number has the sign that the claim says."""
+    return (one.row["value"] > 0) == (CLAIMS[one.claim].sign > 0)
+
+
+def verdict(place: int, found: Sequence[Finding], wanted: int = 2) -> str:
     """Of claim `place`: supported (as claimed on every set), not supported (the contrary on every set), or undecided.
 
     wanted: on how many sets at least; on fewer a claim is undecided.
@@ -131,5 +145,5 @@ def verdict(place: int, found: list[Finding], wanted: int = 2) -> str:
     own = [one for one in found if one.claim == place]
     if len(own) < wanted or any(one.p > ALPHA for one in own):
         return "undecided"
-    signs = {(one.row["value"] > 0) == (CLAIMS[place].sign > 0) for one in own}
+    signs = {as_claimed(one) for one in own}
     return "undecided" if len(signs) > 1 else "supported" if signs.pop() else "not supported"

@@ -4,32 +4,74 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mia_jax.comparison.rows import ComparisonRows
-from mia_jax.rnn_vs_ffnn.claims import ATTACK
-from mia_jax.rnn_vs_ffnn.tables import Results, defended, training_sizes
+from mia_jax.rnn_vs_ffnn import claims
+from mia_jax.rnn_vs_ffnn.claims import ATTACK, HEADLINE, SETS, Finding, findings
+from mia_jax.rnn_vs_ffnn.tables import Results, defended, set_of, training_sizes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SIZES = "sizes"
-"""The figure of training sets' sizes."""
+SIZES, CLAIMS = "sizes", "claims"
+"""The figures of training sets' sizes, and of the claims' numbers."""
+
+FAMILIES = ("mlp", "rnn", "lstm", "gru")
+"""The families, which look alike in all figures."""
 
 
-def planned(results: Results, sets: Sequence[str]) -> dict[str, Callable[[], Figure]]:
-    """What there is to draw: of `sets` exposure through training and against the gap, of every trade-off its curves."""
+def planned(results: Results) -> dict[str, Callable[[], Figure]]:
+    """What there is to draw: the claims; of headline sets exposure through training, of every trade-off its curves."""
     plan: dict[str, Callable[[], Figure]] = {}
-    for name in (name for name in sets if name in results):
-        plan[f"{name}_training"] = functools.partial(_compared, results[name], "through_training")
-        plan[f"{name}_gap"] = functools.partial(_compared, results[name], "against_gap")
-    varied = {name: results[name] for name in sets if name in results and training_sizes(results[name])}
+    if found := findings(results, SETS):
+        plan[CLAIMS] = functools.partial(claimed, found)
+    headline = {name: results[name] for name in HEADLINE if name in results}
+    for name, one in headline.items():
+        plan[f"{name}_training"] = functools.partial(_compared, one, "through_training")
+        plan[f"{name}_gap"] = functools.partial(_compared, one, "against_gap")
+    varied = {name: one for name, one in headline.items() if training_sizes(one)}
     if varied:
         plan[SIZES] = functools.partial(by_size, varied)
     for name, one in defended(results):
         plan[f"{name}_defences"] = functools.partial(_tradeoff, one)
     return plan
+
+
+def claimed(found: Sequence[Finding]) -> Figure:
+    """The number of every claim on every set with its interval, a panel a claim; what is claimed is shaded."""
+    import matplotlib
+
+    from mia_jax.report import layout, marks
+
+    places = sorted({one.claim for one in found})
+    sets = list(dict.fromkeys(set_of(one.name) for one in found))
+    with matplotlib.rc_context(layout.STYLE):
+        figure, panels = layout.grid(len(places), columns=2, height=0.7, gap=0.85, left=0.85, header=0.26)
+        for number, (axes, place) in enumerate(zip(panels, places, strict=True)):
+            own, claim = [one for one in found if one.claim == place], claims.CLAIMS[place]
+            widest = 1.15 * max(abs(one.row[end]) for one in own for end in ("low", "high"))
+            axes.axvspan(0, claim.sign * widest, color="#eef3f7", linewidth=0, zorder=0)
+            axes.axvline(0, color=layout.GREY, linewidth=0.7, linestyle=":")
+            for one in own:
+                row = {f"value{end}": one.row[key] for end, key in _ENDS.items()}
+                look = layout.LOOKS[0 if claims.as_claimed(one) else 1]
+                marks.whisker(axes, row, "value", sets.index(set_of(one.name)), look)
+            axes.set(xlim=(-widest, widest), ylim=(len(sets) - 0.5, -0.5))
+            axes.set_yticks(range(len(sets)), [""] * len(sets) if number % 2 else sets)
+            axes.tick_params(axis="y", length=0)
+            axes.locator_params(axis="x", nbins=5)
+            words = "\n".join(textwrap.wrap(f"{place + 1}. {claim.what}", 44))
+            axes.set_title(f"{words}\n{claims.verdict(place, found)}", loc="left", size=7)
+        meant = "shaded: what is claimed    circle: as claimed, square: the contrary"
+        figure.text(0.5, 0.02, meant, ha="center", va="bottom", size=6.5, color=layout.GREY)
+    return figure
+
+
+_ENDS = {"": "value", "_low": "low", "_high": "high"}
+"""Ends of names in reports, and what a contrast calls them."""
 
 
 def by_size(results: Results) -> Figure:
@@ -76,8 +118,11 @@ def _compared(one: Any, kind: str) -> Figure:
 
 def _tradeoff(one: Any) -> Figure:
     """The curves of a trade-off, under the paper's attack."""
+    from mia_jax.report import layout
     from mia_jax.tradeoff import figures
     from mia_jax.tradeoff.rows import TradeoffRows
 
     own = {field.name: one[field.name] for field in dataclasses.fields(TradeoffRows)}
-    return figures.curves(TradeoffRows(**own), ATTACK)
+    rows, looks = TradeoffRows(**own), layout.looks(FAMILIES)
+    known = {family: looks[family] for family in rows.families} if set(rows.families) <= set(looks) else None
+    return figures.curves(rows, ATTACK, known)

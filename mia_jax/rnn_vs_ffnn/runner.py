@@ -28,14 +28,16 @@ def chosen(configs: Path, only: Sequence[str]) -> list[Path]:
     return [found[name] for name in only or found]
 
 
-def run(path: Path, workdir: Path, kept: Path, *, data: str, tell: Reporter) -> None:
+def run(path: Path, workdir: Path, kept: Path, *, data: str, tell: Reporter, scale: str = "default") -> None:
     """Run one config into `workdir`, a trade-off where it has a grid, and keep its essentials in `kept`.
 
-    The kept seconds are of all calls until the run was finished; of a call that was killed they are lost.
+    scale: which of the config's sizes. The kept seconds are of all calls until the run was finished; of a call that
+    was killed they are lost.
     """
     asked = runpy.run_path(str(path))["get_config"]()
     if data and asked.data.source.startswith("npz:"):
         asked.data.directory = data
+    asked.scale = scale
     config = from_config_dict(asked)
     workdir.mkdir(parents=True, exist_ok=True)
     with run_directory.locked(workdir):
@@ -73,9 +75,9 @@ def _timed(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def write_page(kept: Path) -> Path:
-    """The page of all that is kept, two folders above `kept`, its figures beside `kept`."""
+    """The pages of all that is kept, the first two folders above `kept`, the others and the figures beside `kept`."""
     found = results.read(kept)
     if not found:
         raise ConfigError(f"--results is {kept}: no result lies there; run the study first.")
     study = kept.parent
-    return page.write(found, study.parent / f"{study.name}.md", study / "figures")[0]
+    return page.write(found, study.parent / f"{study.name}.md", study)[0]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from mia_jax.comparison.rows import OTHERS
 from mia_jax.rnn_vs_ffnn.claims import ATTACK
 from mia_jax.tradeoff.contrasts import MEAN
+from mia_jax.tradeoff.rows import BASELINE
 from mia_jax.tradeoff.tables import epsilon_text
 
 STRONG = "lira_online_global"
@@ -50,6 +51,40 @@ def differences(results: Results) -> Table:
             cells = ["" if row is None else f"{number(row)} at {row['level']:g}" for row in found]
             lines.append((name, end["attack"], number(end), *cells))
     return Table(("set", "attack", "last epoch", *MATCHED.values()), lines)
+
+
+def signs(results: Results) -> Table:
+    """By attack and what is held equal: on how many sets the others are surely above the reference, below, neither."""
+    heads = ("last epoch", *MATCHED.values())
+    found: dict[str, dict[str, list[int]]] = {}
+    for _, one in compared(results):
+        family = _others(one)
+        asked = {"variant": "", "family": family, "what": "auc"}
+        columns = [_last(_of(one["at_epochs"], **asked))]
+        columns += [list(_of(one["at_levels"], **asked, matched=matched)) for matched in MATCHED]
+        for head, rows in zip(heads, columns, strict=True):
+            for row in rows:
+                counts = found.setdefault(row["attack"], {}).setdefault(head, [0, 0, 0])
+                counts[0 if row["low"] > 0 else 1 if row["high"] < 0 else 2] += 1
+    lines = [
+        (attack, *(" / ".join(map(str, counts.get(head, ""))) for head in heads))
+        for attack, counts in found.items()
+    ]
+    return Table(("above / below / neither", *heads), lines)
+
+
+def before_defences(results: Results) -> Table:
+    """Of every trade-off: accuracies and what two attacks find of each family without a defence, means over pools."""
+    lines = []
+    for name, one in defended(results):
+        for family in one["config"]["families"]:
+            asked = {"family": family, "defence": BASELINE}
+            used = list(_of(one["utility"], **asked))
+            aucs = (list(_of(one["results"], **asked, attack=attack)) for attack in (ATTACK, STRONG))
+            accuracies = (_mean(used, key) for key in ("train_accuracy", "test_accuracy"))
+            lines.append((name, family, *accuracies, *(_mean(rows, "auc") for rows in aucs)))
+    head = ("set", "family", "accuracy on members", "on others", f"AUC of {ATTACK}", f"of {STRONG}")
+    return Table(head, lines)
 
 
 def families(results: Results) -> Table:
@@ -162,6 +197,12 @@ def training_sizes(one: Row) -> dict[str, int]:
     varied = {name: size for name, size in varied.items() if size}
     every = {**varied, "": one["config"]["membership"]["train_size"]} if varied else {}
     return dict(sorted(every.items(), key=lambda pair: pair[1]))
+
+
+def by_pool(row: Row) -> str:
+    """An estimate in each pool, where there are several."""
+    pools = row.get("pools") or ()
+    return ", ".join(map(_signed, pools)) if len(pools) > 1 else ""
 
 
 def number(row: Row) -> str:

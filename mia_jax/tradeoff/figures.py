@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import matplotlib
@@ -66,13 +67,15 @@ def by_strength(rows: TradeoffRows, defence: str) -> Figure:
     return figure
 
 
-def curves(rows: TradeoffRows, attack: str | None = None) -> Figure:
+def curves(
+    rows: TradeoffRows, attack: str | None = None, looks: Mapping[str, layout.Look] | None = None
+) -> Figure:
     """Test accuracy against an attack's AUC, a panel per defence, points joined from weak to strong.
 
     Each line begins at the family's baseline, a hollow point. Some strengths are named. attack: the strongest
-    where none is named.
+    where none is named. looks: of the families, where figures beside this one give them others.
     """
-    looks, attack = layout.looks(rows.families), attack or strongest_attack(rows)
+    looks, attack = dict(looks or layout.looks(rows.families)), attack or strongest_attack(rows)
     results = {_setting(row): row for row in rows.results_over_seeds if row["attack"] == attack}
     both = [
         (row, results[_setting(row)]) for row in in_order(rows.utility_over_seeds) if _setting(row) in results

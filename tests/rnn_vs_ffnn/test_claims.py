@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mia_jax.rnn_vs_ffnn import claims, page, results
+from mia_jax.rnn_vs_ffnn import claims, details, page, results, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "docs" / "rnn_vs_ffnn" / "results"
@@ -38,13 +38,39 @@ def test_a_verdict_asks_for_one_sign_on_every_set(values: dict, said: str) -> No
     assert claims.verdict(0, claims.findings(kept, {0: ("a", "b")})) == said
 
 
-def test_the_committed_page_is_made_of_the_committed_results() -> None:
-    kept = results.read(KEPT)
+def test_the_committed_pages_are_made_of_the_committed_results() -> None:
+    kept, study = results.read(KEPT), ROOT / "docs" / "rnn_vs_ffnn"
     shown = page.addresses(kept, "rnn_vs_ffnn/figures")
-    assert (ROOT / "docs" / "rnn_vs_ffnn.md").read_text() == page.text(kept, shown)
-    assert {path.name for path in (ROOT / "docs/rnn_vs_ffnn/figures").iterdir()} == {
-        address.rsplit("/", 1)[1] for address in shown.values()
+    first, second = (ROOT / "docs" / "rnn_vs_ffnn.md").read_text(), (study / "tables.md").read_text()
+    assert first == page.text(kept, shown, "rnn_vs_ffnn/tables.md")
+    assert second == details.text(kept, page.addresses(kept, "figures"))
+    names = {path.name for path in (study / "figures").iterdir()}
+    assert names == {address.rsplit("/", 1)[1] for address in shown.values()}
+    assert all(name in first + second for name in names)  # none is drawn for nothing
+
+
+def test_sets_are_counted_by_the_ends_of_their_intervals() -> None:
+    def compared(low: float, high: float) -> dict:
+        row = {"variant": "", "family": "lstm", "what": "auc", "attack": "loss", "low": low, "high": high}
+        early = {**row, "epoch": 1, "low": 1.0, "high": 2.0}  # of no last epoch
+        config = {"families": {"mlp": {}, "lstm": {}}, "comparison": {"reference": "mlp"}}
+        levels = [{**row, "matched": "gap"}] if low else []
+        return {"at_epochs": [early, {**row, "epoch": 2}], "at_levels": levels, "config": config}
+
+    kept = {
+        "a": compared(0.1, 0.2),
+        "b": compared(-0.2, -0.1),
+        "c": compared(-0.1, 0.2),
+        "d": compared(0.0, 1),
     }
+    table = tables.signs(kept)
+    assert table.head[1:] == (
+        "last epoch",
+        "equal gap of loss",
+        "equal gap of accuracy",
+        "equal test accuracy",
+    )
+    assert table.lines == [("loss", "1 / 1 / 2", "", "1 / 1 / 1", "")]
 
 
 def test_what_is_kept_is_read_as_it_was_written(tmp_path: Path) -> None:
