@@ -32,7 +32,7 @@ def on_paper(monkeypatch):
 
 
 def test_first_cell_installs_the_package_that_pyproject_names():
-    first = json.loads(NOTEBOOK.read_text())["cells"][0]
+    first = cells("code")[0]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert f'PACKAGE = "{project["name"]}"\n' in first["source"]
 

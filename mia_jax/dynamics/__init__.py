@@ -17,12 +17,10 @@ from mia_jax.dynamics.depth import mean_depth as mean_depth
 from mia_jax.dynamics.depth import prediction_depth as prediction_depth
 from mia_jax.dynamics.determination import Agreement as Agreement
 from mia_jax.dynamics.determination import HalvesAgreement as HalvesAgreement
-from mia_jax.dynamics.determination import apart as apart
 from mia_jax.dynamics.determination import combined_halves as combined_halves
 from mia_jax.dynamics.determination import determination_between_halves as determination_between_halves
 from mia_jax.dynamics.determination import determination_of_halves as determination_of_halves
 from mia_jax.dynamics.determination import early_determination as early_determination
-from mia_jax.dynamics.determination import model_halves as model_halves
 from mia_jax.dynamics.difficulty import Learned as Learned
 from mia_jax.dynamics.difficulty import RankCorrelation as RankCorrelation
 from mia_jax.dynamics.difficulty import epoch_learned as epoch_learned
@@ -34,6 +32,8 @@ from mia_jax.dynamics.early_warning import combined_foretelling as combined_fore
 from mia_jax.dynamics.early_warning import foretell as foretell
 from mia_jax.dynamics.early_warning import foretelling as foretelling
 from mia_jax.dynamics.early_warning import foretelling_of_halves as foretelling_of_halves
+from mia_jax.dynamics.halves import apart as apart
+from mia_jax.dynamics.halves import model_halves as model_halves
 from mia_jax.dynamics.movement import Speed as Speed
 from mia_jax.dynamics.movement import center_displacement as center_displacement
 from mia_jax.dynamics.movement import center_of_mass as center_of_mass

@@ -12,19 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mia_jax.dynamics.rates import (
-    Calls,
-    by_record,
-    mean_of_known,
-    rates,
-    sides,
-    table_of_members,
-    with_known,
-)
+from mia_jax.dynamics.halves import both_ways, by_part
+from mia_jax.dynamics.rates import Calls, by_record, mean_of_known, table_of_members, with_known
 from mia_jax.dynamics.transitions import states
-from mia_jax.statistics.roc import leaders
 from mia_jax.types import Array
-from mia_jax.validation import as_mask
 
 
 class Agreement(NamedTuple):
@@ -71,34 +62,6 @@ def early_determination(early_v: Array, final_v: Array, cut: float) -> Agreement
     return _agreement(states(early, (cut,)), states(np.asarray(final_v)[None], (cut,))[0])
 
 
-def model_halves(
-    num_models: int, splits: int, rng: np.random.Generator, twin: Array | None = None
-) -> np.ndarray:
-    """Random splits of the models into two halves, twins in one half: bool [splits, K], True for the first.
-
-    twin: int [K], the model with the complementary records (-1: none). Halves differ by one pair at
-    most. Raises ValueError for fewer than two models or pairs, or no split.
-    """
-    first = leaders(num_models, twin)
-    groups = np.unique(first)
-    if len(groups) < 2 or splits < 1:
-        raise ValueError(
-            f"num_models, splits are {num_models}, {splits}: at least two models (or pairs of twins) and one split "
-            "are needed."
-        )
-    drawn = rng.permuted(np.tile(groups, (splits, 1)), axis=1)[:, : len(groups) // 2]
-    return np.array([np.isin(first, half) for half in drawn])
-
-
-def apart(half: Array) -> np.ndarray:
-    """Which references attacks must leave out to keep two halves of the models apart: bool [K, K].
-
-    half: bool [K]. For an attack's `exclude`: with it, no call of one half depends on the other.
-    """
-    first = np.asarray(half, bool)
-    return first[:, None] != first[None, :]
-
-
 def determination_between_halves(
     calls: Calls, member: Array, halves: Array, cut: float, known: Calls | None = None
 ) -> HalvesAgreement:
@@ -112,11 +75,10 @@ def determination_between_halves(
     ValueError for arrays that do not fit and for a half without models.
     """
     held = table_of_members(member)
-    splits = _splits(halves, len(held))
     # The rest of a split is its other direction: early sets of one are final sets of the other.
-    both = np.concatenate([splits, ~splits])
+    both = both_ways(halves, len(held))
     each = with_known(calls, known, held.shape)
-    return determination_of_halves((_by_part(called, held, present, both) for called, present in each), cut)
+    return determination_of_halves((by_part(called, held, present, both) for called, present in each), cut)
 
 
 def determination_of_halves(by_half: Iterable[np.ndarray], cut: float) -> HalvesAgreement:
@@ -151,17 +113,6 @@ def _summary(by_split: Agreement) -> HalvesAgreement:
     )
 
 
-def _by_part(
-    called: np.ndarray, held: np.ndarray, present: np.ndarray | None, parts: np.ndarray
-) -> np.ndarray:
-    """The vulnerability of each record by each part of the models at one checkpoint: [2P, N]."""
-    found = []
-    for part in parts:
-        fpr, tpr = rates(called[part], sides(held[part], None if present is None else present[part]))
-        found.append(tpr - fpr)
-    return np.array(found)
-
-
 def _agreement(early: np.ndarray, final: np.ndarray) -> Agreement:
     """Of sets given as 1 (in), 0 (out) and -1 (unknown): early [T, N], final [N]."""
     known = (early >= 0) & (final >= 0)
@@ -174,17 +125,3 @@ def _agreement(early: np.ndarray, final: np.ndarray) -> Agreement:
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """part / whole, NaN where the whole is 0."""
     return part / np.where(whole > 0, whole, np.nan)
-
-
-def _splits(halves: Array, num_models: int) -> np.ndarray:
-    """Splits as bool [P, K], models on both sides of each. Raises ValueError."""
-    shape = np.shape(halves)
-    if len(shape) != 2 or shape[1] != num_models or not shape[0]:
-        raise ValueError(
-            f"halves has shape {shape}: it must be [P, K] with the {num_models} models of member."
-        )
-    splits = as_mask("halves", halves, shape)
-    empty = splits.all(axis=1) | ~splits.any(axis=1)
-    if empty.any():
-        raise ValueError(f"halves[{int(np.argmax(empty))}] has all models on one side: both need some.")
-    return splits

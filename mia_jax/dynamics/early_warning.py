@@ -8,11 +8,12 @@ and beside chance. NumPy, float64.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mia_jax.dynamics.rates import ROUNDING, mean_of_known, rates, sides, table_of_members
+from mia_jax.dynamics.halves import both_ways, by_part
+from mia_jax.dynamics.rates import ROUNDING, mean_of_known, table_of_members
 from mia_jax.dynamics.transitions import CUTS
 from mia_jax.types import Array
 from mia_jax.validation import as_mask
@@ -91,9 +92,10 @@ def foretelling(
     outside (0, 1]. Our definition.
     """
     held = table_of_members(member)
-    parts = _both_ways(halves, len(held))
-    early_v = _by_part("calls_early", calls_early, held, known_early, parts)
-    final_v = _by_part("calls_final", calls_final, held, known_final, parts)
+    parts = both_ways(halves, len(held))
+    early, early_known = _checked("calls_early", calls_early, held, known_early)
+    final, final_known = _checked("calls_final", calls_final, held, known_final)
+    early_v, final_v = by_part(early, held, early_known, parts), by_part(final, held, final_known, parts)
     return foretelling_of_halves(early_v, final_v, share, cut=cut)
 
 
@@ -188,29 +190,10 @@ def _size(share: float, num_records: int) -> int:
     return min(max(1, int(np.floor(share * num_records + 0.5 + ROUNDING))), num_records)
 
 
-def _by_part(name: str, calls: Array, held: np.ndarray, known: Array | None, parts: np.ndarray) -> np.ndarray:
-    """The vulnerability of each record by each part of the models: [2P, N]."""
-    called = as_mask(name, calls, held.shape)
+def _checked(name: str, calls: Array, held: np.ndarray, known: Array | None) -> tuple[np.ndarray, Any]:
+    """Calls as bool [K, N], and where there are any (None: everywhere). Raises ValueError."""
     present = None if known is None else as_mask(name.replace("calls", "known"), known, held.shape)
-    found = []
-    for part in parts:
-        fpr, tpr = rates(called[part], sides(held[part], None if present is None else present[part]))
-        found.append(tpr - fpr)
-    return np.stack(found)
-
-
-def _both_ways(halves: Array, num_models: int) -> np.ndarray:
-    """Splits and then their rests, bool [2P, K], models on both sides of each. Raises ValueError."""
-    shape = np.shape(halves)
-    if len(shape) != 2 or shape[1] != num_models or not shape[0]:
-        raise ValueError(
-            f"halves has shape {shape}: it must be [P, K] with the {num_models} models of member."
-        )
-    splits = as_mask("halves", halves, shape)
-    empty = splits.all(axis=1) | ~splits.any(axis=1)
-    if empty.any():
-        raise ValueError(f"halves[{int(np.argmax(empty))}] has all models on one side: both need some.")
-    return np.concatenate([splits, ~splits])
+    return as_mask(name, calls, held.shape), present
 
 
 def _stacked(each: Sequence[Foretold]) -> Foretold:

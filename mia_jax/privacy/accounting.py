@@ -57,7 +57,7 @@ SMALLEST, HOPELESS = 1e-4, 1e8
 
 
 class _Training(NamedTuple):
-    """What is accounted for, but for the noise: checked, and a key of the caches."""
+    """What is accounted for, but for the noise; once it is checked, a key of the caches."""
 
     num_examples: int
     batch_size: int
@@ -112,10 +112,8 @@ def epsilon(
     memory for the process. Raises ValueError for what `events.check_training` refuses, for another
     accountant or delta, and for a pair of accountant and sampling, or relation, that is not in the table.
     """
-    training = _checked(
-        num_examples, batch_size, steps, noise_multiplier, delta, accountant, sampling, max_batch, relation
-    )
-    return _epsilon(training, float(noise_multiplier))
+    asked = _Training(num_examples, batch_size, steps, delta, accountant, sampling, max_batch, relation)
+    return _epsilon(_checked(asked, noise_multiplier), float(noise_multiplier))
 
 
 def noise_multiplier(
@@ -135,9 +133,8 @@ def noise_multiplier(
     0 for an infinite target and for no step. Other arguments, and what is kept and raised, as of `epsilon`;
     ValueError too where no noise multiplier up to a million is enough.
     """
-    training = _checked(
-        num_examples, batch_size, steps, 1.0, delta, accountant, sampling, max_batch, relation
-    )
+    asked = _Training(num_examples, batch_size, steps, delta, accountant, sampling, max_batch, relation)
+    training = _checked(asked)
     if not target_epsilon > 0:
         raise ValueError(f"target_epsilon is {target_epsilon}: it must be above 0; infinite for no noise.")
     return _noise_multiplier(training, float(target_epsilon))
@@ -280,30 +277,26 @@ def _unconverged_orders_in_silence() -> Iterator[None]:
         logger.removeFilter(other)
 
 
-def _checked(
-    num_examples: int,
-    batch_size: int,
-    steps: int,
-    noise_multiplier: float,
-    delta: float,
-    accountant: Accountant,
-    sampling: Sampling,
-    max_batch: int | None,
-    relation: Relation,
-) -> _Training:
-    """The training, in plain numbers; ValueError where it cannot be, or cannot be accounted for."""
-    check_training(num_examples, batch_size, steps, noise_multiplier, sampling, max_batch, relation)
-    check_accountant(accountant, delta)
-    if accountant == "rdp" and sampling == "truncated_poisson":
+def _checked(asked: _Training, noise_multiplier: float = 1.0) -> _Training:
+    """The training in plain numbers; ValueError where it cannot be, or cannot be accounted for."""
+    sampling, relation, cap = asked.sampling, asked.relation, asked.max_batch
+    sizes = asked.num_examples, asked.batch_size, asked.steps
+    check_training(*sizes, noise_multiplier, sampling, cap, relation)
+    check_accountant(asked.accountant, asked.delta)
+    if asked.accountant == "rdp" and sampling == "truncated_poisson":
         raise ValueError(
             "accountant 'rdp' has nothing for sampling 'truncated_poisson': it needs accountant 'pld', or "
             "sampling 'poisson' and batches that are never cut."
         )
-    if accountant == "rdp" and sampling == "poisson" and relation == "replace":
+    if asked.accountant == "rdp" and sampling == "poisson" and relation == "replace":
         raise ValueError(
             "accountant 'rdp' has nothing for sampling 'poisson' under relation 'replace': it needs "
             "accountant 'pld', or relation 'add_or_remove'."
         )
-    cap = None if max_batch is None else int(max_batch)
-    sizes = (int(num_examples), int(batch_size), int(steps))
-    return _Training(*sizes, float(delta), accountant, sampling, cap, relation)
+    return asked._replace(
+        num_examples=int(asked.num_examples),
+        batch_size=int(asked.batch_size),
+        steps=int(asked.steps),
+        delta=float(asked.delta),
+        max_batch=None if cap is None else int(cap),
+    )

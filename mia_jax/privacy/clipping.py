@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Literal
 
@@ -65,10 +66,12 @@ def clipped_gradient_sum(
     _check(y, mask, clip_norm, method, microbatch)
     if method == "auto":
         method = "vmap" if model.taps is None else "bookkeeping"
-    block_sum = _by_vmap if method == "vmap" else _by_bookkeeping
+    gradients = _by_vmap if method == "vmap" else _by_bookkeeping
 
     def of_block(x: Inputs, y: Array, mask: Array, keys: Key | None) -> tuple[Params, Array]:
-        return block_sum(model, params, x, y, mask, clip_norm, keys, loss)
+        norms, weighted_sum = gradients(model, params, x, y, keys, loss)
+        weights, used = _weights(norms, mask, clip_norm)
+        return weighted_sum(weights, used), jnp.where(mask, norms, 0.0)
 
     if not microbatch or microbatch >= mask.shape[0]:
         return of_block(x, y, mask, keys)
@@ -94,17 +97,14 @@ def _weights(norms: Array, mask: Array, clip_norm: Array | float) -> tuple[Array
     return jnp.where(norms <= clip_norm, 1.0, clip_norm / norms), mask & jnp.isfinite(norms)
 
 
+WeightedSum = Callable[[Array, Array], Params]
+"""Of gradients of records: their sum with weights [B], of those that are used (bool [B]) alone."""
+
+
 def _by_vmap(
-    model: Model,
-    params: Params,
-    x: Inputs,
-    y: Array,
-    mask: Array,
-    clip_norm: Array | float,
-    keys: Key | None,
-    loss: Loss,
-) -> tuple[Params, Array]:
-    """The clipped sum from the gradients of all records side by side."""
+    model: Model, params: Params, x: Inputs, y: Array, keys: Key | None, loss: Loss
+) -> tuple[Array, WeightedSum]:
+    """The norms [B] of all records' gradients, made side by side, and what sums them."""
 
     def gradient(x: Inputs, y: Array, key: Key | None) -> Params:
         train = key is not None
@@ -112,30 +112,24 @@ def _by_vmap(
 
     gradients = jax.vmap(gradient)(x, y, keys)
     norms = jnp.sqrt(sum(jnp.sum(_flat(leaf) ** 2, 1) for leaf in jax.tree.leaves(gradients)))
-    weights, used = _weights(norms, mask, clip_norm)
 
-    def total(leaf: Array) -> Array:
-        rows = jnp.where(used[:, None], _flat(leaf) * weights[:, None], 0.0)
-        return jnp.reshape(jnp.sum(rows, 0), leaf.shape[1:])
+    def weighted_sum(weights: Array, used: Array) -> Params:
+        def total(leaf: Array) -> Array:
+            rows = jnp.where(used[:, None], _flat(leaf) * weights[:, None], 0.0)
+            return jnp.reshape(jnp.sum(rows, 0), leaf.shape[1:])
 
-    return jax.tree.map(total, gradients), jnp.where(mask, norms, 0.0)
+        return jax.tree.map(total, gradients)
+
+    return norms, weighted_sum
 
 
 def _by_bookkeeping(
-    model: Model,
-    params: Params,
-    x: Inputs,
-    y: Array,
-    mask: Array,
-    clip_norm: Array | float,
-    keys: Key | None,
-    loss: Loss,
-) -> tuple[Params, Array]:
-    """The clipped sum without any record's gradient."""
+    model: Model, params: Params, x: Inputs, y: Array, keys: Key | None, loss: Loss
+) -> tuple[Array, WeightedSum]:
+    """The norms [B] of all records' gradients without any of them, and what sums them."""
     written = bookkeeping.book(model, params, x, y, keys, loss)
     norms = jnp.sqrt(bookkeeping.squared_norms(params, written))
-    weights, used = _weights(norms, mask, clip_norm)
-    return bookkeeping.weighted_sum(params, written, weights, used), jnp.where(mask, norms, 0.0)
+    return norms, functools.partial(bookkeeping.weighted_sum, params, written)
 
 
 def _block_by_block(

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 
 from mia_jax.dynamics_study import figures, marks, tables
+from mia_jax.dynamics_study.figures.by_epoch import SHOWN_CURVES
 from mia_jax.dynamics_study.looks import looks_of, shortened
 from mia_jax.dynamics_study.rows import CURVES, NUMBERS, Interval
 from mia_jax.report.figures import to_svg
@@ -168,7 +169,7 @@ def test_ways_of_what_is_not_known(study):
 
 def test_curves_are_those_of_the_rows(study):
     figure = figures.curves(study)
-    for name in figures.SHOWN_CURVES:
+    for name in SHOWN_CURVES:
         axes = titled(figure, CURVES[name].title)
         for arm in study.arms:
             known = np.isfinite(arm.curves[name])
