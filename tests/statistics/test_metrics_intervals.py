@@ -121,11 +121,15 @@ def test_telling_of_twins_widens_the_interval_of_models_that_move_together(desig
 def test_disjoint_parts_that_share_no_cluster_add_their_variances():
     rng = np.random.default_rng(6)
     first, second = np.zeros((20, 20)), np.zeros((20, 20))
-    first[:10, :10], second[10:, 10:] = rng.normal(size=(2, 10, 10))
-    parts = spread(first, first != 0), spread(second, second != 0)
+    first[:14, :12], second[14:, 12:] = rng.normal(size=(14, 12)), 3.0 * rng.normal(size=(6, 8))
+    (a, degrees_a), (b, degrees_b) = spread(first, first != 0), spread(second, second != 0)
+    assert (degrees_a, degrees_b) == (11, 5)
     found = disjoint_spread(first, first != 0, second, second != 0)
-    assert found.error == pytest.approx(np.hypot(parts[0].error, parts[1].error))
-    assert 9 <= found.degrees <= 18
+    assert found.error == pytest.approx(np.hypot(a, b))
+    welch = (a**2 + b**2) ** 2 / (a**4 / 11 + b**4 / 5)
+    assert found.degrees == pytest.approx(welch)
+    turned = disjoint_spread(second, second != 0, first, first != 0)
+    assert turned == pytest.approx(found)
 
 
 def test_disjoint_parts_are_compared_as_the_whole_they_make():
