@@ -309,6 +309,23 @@ def test_models_that_are_not_usable_prove_nothing_and_keep_their_place():
     assert all(row["epsilon"] == 0 for row in audit_rows(phi, member, delta=DELTA, valid=np.zeros(64, bool)))
 
 
+def test_a_model_that_failed_scores_lowest_among_the_trials_of_many_runs():
+    member = np.arange(64)[:, None] % 2 == 0
+    phi, valid = np.where(member, -1.0, -5.0), np.ones(64, bool)
+    valid[[20, 21, 23, 25]] = False  # one member and three others: 0, had nobody said otherwise, beats all
+    scores = np.where(valid, phi[:, 0], -9.0)[8:]
+    expected = epsilon_lower_bound(scores, member[8:, 0], delta=DELTA)
+    assert many_runs(phi, member, delta=DELTA, valid=valid).epsilon == expected > 0
+
+
+def test_tied_canaries_are_ranked_by_their_place_and_not_by_their_coins():
+    """Without scores the first half of the canaries is called out and the second in, whoever is."""
+    last = np.tile(np.arange(20) >= 10, (6, 1))
+    right, wrong = (by_method(np.zeros((6, 20)), held, guesses=1.0)["joint_runs"] for held in (last, ~last))
+    assert right["epsilon"] == right["ceiling"] > 0
+    assert wrong["epsilon"] == 0
+
+
 def test_arrays_are_left_as_they_are():
     phi, member = separated(32, 8)
     phi[3] = np.nan

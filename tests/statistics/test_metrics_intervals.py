@@ -236,7 +236,10 @@ def tied_world(top_outside, next_outside):
 def test_interval_reaches_the_step_that_the_threshold_only_just_missed():
     scores, member = tied_world(top_outside=180, next_outside=21)  # steps at 9 % and 10.05 %
     assert metrics.tpr_at_fpr(scores, member, 0.1) == 0.15
-    assert metrics.tpr_interval(scores, member, 0.1).high > 0.4
+    high = metrics.tpr_interval(scores, member, 0.1).high
+    assert high > 0.4
+    # And no further than that step's own interval does, of two fifths of 2,000 members.
+    assert high == pytest.approx(stats.binom(2000, 0.4).ppf(0.975) / 2000, abs=0.01)
     far, member = tied_world(top_outside=180, next_outside=400)  # 9 % and 29 %
     assert metrics.tpr_interval(far, member, 0.1).high < 0.2
 
