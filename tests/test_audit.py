@@ -326,6 +326,25 @@ def test_tied_canaries_are_ranked_by_their_place_and_not_by_their_coins():
     assert wrong["epsilon"] == 0
 
 
+def test_references_are_asked_from_eight_on():
+    def ranked_by(found):
+        return "LiRA" in found.meaning, "the scaled logit" in found.meaning
+
+    phi, member = gaussian(1.0, 33, 10)(np.random.default_rng(3))
+    for models, asked in ((8, False), (9, True)):  # a model is no reference of its own
+        found = one_run(phi[:models], member[:models], delta=DELTA)["first"]
+        assert ranked_by(found) == (asked, not asked)
+    for models, asked in ((31, False), (32, True)):
+        assert ranked_by(joint_runs(phi[:models], member[:models], delta=DELTA)) == (asked, not asked)
+
+
+def test_the_share_that_is_guessed_is_not_cut_short_by_rounding():
+    phi, member = gaussian(1.0, 3, 100)(np.random.default_rng(4))
+    assert 0.58 * 100 / 2 < 29  # in float64
+    for guesses, made in ((0.58, 58), (0.59, 58), (0.001, 2), (1.0, 100)):
+        assert one_run(phi, member, delta=DELTA, guesses=guesses)["first"].trials == made
+
+
 def test_arrays_are_left_as_they_are():
     phi, member = separated(32, 8)
     phi[3] = np.nan
