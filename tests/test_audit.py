@@ -309,6 +309,42 @@ def test_models_that_are_not_usable_prove_nothing_and_keep_their_place():
     assert all(row["epsilon"] == 0 for row in audit_rows(phi, member, delta=DELTA, valid=np.zeros(64, bool)))
 
 
+def test_a_model_that_failed_scores_lowest_among_the_trials_of_many_runs():
+    member = np.arange(64)[:, None] % 2 == 0
+    phi, valid = np.where(member, -1.0, -5.0), np.ones(64, bool)
+    valid[[20, 21, 23, 25]] = False  # one member and three others: 0, had nobody said otherwise, beats all
+    scores = np.where(valid, phi[:, 0], -9.0)[8:]
+    expected = epsilon_lower_bound(scores, member[8:, 0], delta=DELTA)
+    assert many_runs(phi, member, delta=DELTA, valid=valid).epsilon == expected > 0
+
+
+def test_tied_canaries_are_ranked_by_their_place_and_not_by_their_coins():
+    """Without scores the first half of the canaries is called out and the second in, whoever is."""
+    last = np.tile(np.arange(20) >= 10, (6, 1))
+    right, wrong = (by_method(np.zeros((6, 20)), held, guesses=1.0)["joint_runs"] for held in (last, ~last))
+    assert right["epsilon"] == right["ceiling"] > 0
+    assert wrong["epsilon"] == 0
+
+
+def test_references_are_asked_from_eight_on():
+    def ranked_by(found):
+        return "LiRA" in found.meaning, "the scaled logit" in found.meaning
+
+    phi, member = gaussian(1.0, 33, 10)(np.random.default_rng(3))
+    for models, asked in ((8, False), (9, True)):  # a model is no reference of its own
+        found = one_run(phi[:models], member[:models], delta=DELTA)["first"]
+        assert ranked_by(found) == (asked, not asked)
+    for models, asked in ((31, False), (32, True)):
+        assert ranked_by(joint_runs(phi[:models], member[:models], delta=DELTA)) == (asked, not asked)
+
+
+def test_the_share_that_is_guessed_is_not_cut_short_by_rounding():
+    phi, member = gaussian(1.0, 3, 100)(np.random.default_rng(4))
+    assert 0.58 * 100 / 2 < 29  # in float64
+    for guesses, made in ((0.58, 58), (0.59, 58), (0.001, 2), (1.0, 100)):
+        assert one_run(phi, member, delta=DELTA, guesses=guesses)["first"].trials == made
+
+
 def test_arrays_are_left_as_they_are():
     phi, member = separated(32, 8)
     phi[3] = np.nan

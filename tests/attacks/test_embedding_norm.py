@@ -106,6 +106,14 @@ def test_scores_are_finite_far_out_in_the_tails(density):
     np.testing.assert_allclose(scores[0, 4:], naive(np.log(norms), member, 0, density)[4:], atol=0.03)
 
 
+def test_where_no_kernel_reaches_the_gaussian_counts_as_one_more_record():
+    norms, member = draw(12)
+    member[:, 3:] = False  # some 7 member records against 350: the one more weighs differently on the sides
+    norms[0, :2] = 1e-5, 1e6
+    scores = embedding_norm_likelihood(norms, member, density="kde")
+    np.testing.assert_allclose(scores[0, :2], naive(np.log(norms), member, 0, "kde")[:2], rtol=1e-9)
+
+
 @pytest.mark.parametrize("density", DENSITIES)
 def test_norms_without_spread_are_no_evidence_and_finite(density):
     _, member = draw(5)

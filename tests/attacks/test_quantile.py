@@ -190,6 +190,15 @@ def test_a_feature_that_does_not_vary_in_the_population_is_left_out():
     np.testing.assert_array_equal(quantile_regression(**given, key=KEY), scores)
 
 
+def test_features_far_from_the_population_count_as_five_deviations_away():
+    _, given = world(19)
+    known = given["population_features"][:, :2]
+    given["features"][:, :2] = known.mean(axis=0) + [5.0, -5.0] * known.std(axis=0)
+    edge = quantile_regression(**given, key=KEY)
+    given["features"][:, :2] = 1e6, -1e6
+    np.testing.assert_allclose(quantile_regression(**given, key=KEY), edge, rtol=1e-4)
+
+
 def test_a_target_depends_on_its_own_signals_alone():
     _, given = world(11)
     scores = quantile_regression(**given, key=KEY)

@@ -128,6 +128,20 @@ def test_offline_rmia_matches_a_case_in_fractions():
     assert naive_rmia(*worked_case(), offline_scale=0.25)[0, 0] == 0.75
 
 
+@pytest.mark.parametrize("offline_scale", [None, 1.0])
+@pytest.mark.parametrize("padding", [0, 9])
+def test_a_population_record_of_the_same_ratio_is_beaten(offline_scale, padding):
+    """All references are sure of everything, so a target's ratios are its own probabilities, ties exact."""
+    own = [-2.0, -1.0, -1.0, -0.5] + [-3.0] * padding  # fewer records than population records, and more
+    population = [-3.0, -2.0, -1.0, -1.0, -0.25]
+    log_prob, other = np.zeros((5, len(own))), np.zeros((5, 5))
+    log_prob[0], other[0] = own, population
+    member = np.tile(np.arange(5)[:, None] % 2 == 0, len(own))
+    expected = [sum(x >= z for z in population) / 5 for x in own]
+    score = score_of(log_prob, member, other, offline_scale=offline_scale)
+    np.testing.assert_array_equal(score[0], expected)
+
+
 # Agreement with the oracle
 
 

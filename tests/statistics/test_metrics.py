@@ -9,7 +9,15 @@ from scipy.stats import norm
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
-from mia_jax.metrics import auc, auc_interval, balanced_accuracy, roc_curve, tpr_at_fpr, tpr_interval
+from mia_jax.metrics import (
+    auc,
+    auc_interval,
+    balanced_accuracy,
+    estimable,
+    roc_curve,
+    tpr_at_fpr,
+    tpr_interval,
+)
 
 
 def naive_steps(scores, member):
@@ -187,6 +195,13 @@ def test_tpr_at_fpr_never_splits_a_tie():
 def test_tpr_at_fpr_zero_counts_the_members_above_every_non_member():
     scores, member = np.array([5.0, 4.0, 3.0, 3.0, 2.0]), np.array([True, True, True, False, True])
     assert tpr_at_fpr(scores, member, 0.0) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("others", [1, 3, 49, 100, 1000, 10_000])
+def test_one_expected_false_positive_is_enough_whatever_the_product_rounds_to(others):
+    member = np.arange(others + 2) < 2
+    assert estimable(member, 1 / others)  # 49 times 1/49 is 0.9999999999999999
+    assert not estimable(member, 0.999 / others)
 
 
 # Balanced accuracy

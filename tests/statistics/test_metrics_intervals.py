@@ -121,11 +121,15 @@ def test_telling_of_twins_widens_the_interval_of_models_that_move_together(desig
 def test_disjoint_parts_that_share_no_cluster_add_their_variances():
     rng = np.random.default_rng(6)
     first, second = np.zeros((20, 20)), np.zeros((20, 20))
-    first[:10, :10], second[10:, 10:] = rng.normal(size=(2, 10, 10))
-    parts = spread(first, first != 0), spread(second, second != 0)
+    first[:14, :12], second[14:, 12:] = rng.normal(size=(14, 12)), 3.0 * rng.normal(size=(6, 8))
+    (a, degrees_a), (b, degrees_b) = spread(first, first != 0), spread(second, second != 0)
+    assert (degrees_a, degrees_b) == (11, 5)
     found = disjoint_spread(first, first != 0, second, second != 0)
-    assert found.error == pytest.approx(np.hypot(parts[0].error, parts[1].error))
-    assert 9 <= found.degrees <= 18
+    assert found.error == pytest.approx(np.hypot(a, b))
+    welch = (a**2 + b**2) ** 2 / (a**4 / 11 + b**4 / 5)
+    assert found.degrees == pytest.approx(welch)
+    turned = disjoint_spread(second, second != 0, first, first != 0)
+    assert turned == pytest.approx(found)
 
 
 def test_disjoint_parts_are_compared_as_the_whole_they_make():
@@ -232,7 +236,10 @@ def tied_world(top_outside, next_outside):
 def test_interval_reaches_the_step_that_the_threshold_only_just_missed():
     scores, member = tied_world(top_outside=180, next_outside=21)  # steps at 9 % and 10.05 %
     assert metrics.tpr_at_fpr(scores, member, 0.1) == 0.15
-    assert metrics.tpr_interval(scores, member, 0.1).high > 0.4
+    high = metrics.tpr_interval(scores, member, 0.1).high
+    assert high > 0.4
+    # And no further than that step's own interval does, of two fifths of 2,000 members.
+    assert high == pytest.approx(stats.binom(2000, 0.4).ppf(0.975) / 2000, abs=0.01)
     far, member = tied_world(top_outside=180, next_outside=400)  # 9 % and 29 %
     assert metrics.tpr_interval(far, member, 0.1).high < 0.2
 
