@@ -22,8 +22,6 @@ from mia_jax.types import Array
 
 CURVE_POINTS = 600
 HISTOGRAM_BINS = 60
-DIVERGED_LOSS = 3.0
-"""A model whose mean loss on its own members exceeds this many times log C has diverged."""
 
 
 class Setting(NamedTuple):
@@ -32,18 +30,6 @@ class Setting(NamedTuple):
     family: str
     checkpoint: int
     epoch: int
-
-
-def usable_models(member: Array, num_classes: int, *signals: Array) -> np.ndarray:
-    """The models fit to be attacked: bool [K].
-
-    member: bool [K, N]. signals: [K, …] each, the label's log-probability [K, N] first. A model is
-    left out where any signal is not finite, or its mean loss on its members is above 3 log C.
-    """
-    finite = np.all([np.isfinite(signal).all(axis=1) for signal in signals], axis=0)
-    log_prob = np.where(finite[:, None], np.asarray(signals[0], np.float64), 0.0)
-    loss = -np.sum(log_prob * member, axis=1) / np.maximum(np.sum(member, axis=1), 1)
-    return finite & (loss <= DIVERGED_LOSS * np.log(num_classes))
 
 
 def utility_row(

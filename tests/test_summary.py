@@ -82,19 +82,6 @@ def test_twins_share_a_fold():
     np.testing.assert_array_equal(alone[0], again[0])
 
 
-def test_usable_models_are_finite_and_no_worse_than_three_times_chance():
-    member = np.ones((5, 4), bool)
-    log_prob = np.full((5, 4), -1.0)
-    log_prob[1, 2] = np.nan
-    log_prob[2] = -3.1 * np.log(10)
-    log_prob[3] = -2.9 * np.log(10)
-    other = np.zeros((5, 4))
-    other[4, 0] = np.inf
-    np.testing.assert_array_equal(
-        summary.usable_models(member, 10, log_prob, other), [True, False, False, True, False]
-    )
-
-
 def test_utility_row_is_the_mean_over_usable_models():
     correct = np.array([[1.0, 1, 0, 0], [1, 0, 1, 0], [np.nan] * 4])
     member = np.array([[True, True, False, False], [True, True, False, False], [True] * 4])

@@ -15,8 +15,8 @@ def caption(inputs: ReportInputs, name: str) -> str:
         f"guessing. Where a point is absent, the rate is not estimable.{_sorted(inputs)}",
         "roc": f"ROC curves on logarithmic axes{last}: how many members are found (up) for how many "
         "non-members accused (right). The dotted diagonal is guessing; vertical lines mark the "
-        f"false-positive rates of the table. Where a curve runs straight, scores are tied: no threshold lies within, and "
-        "the table reads no rate there. What counts for privacy is the left side.{_rule(inputs)}",
+        "false-positive rates of the table. Where a curve runs straight, scores are tied: no threshold lies within, "
+        f"and the table reads no rate there. What counts for privacy is the left side.{_rule(inputs)}",
         "score_distributions": f"Scores of members (filled) and non-members (dark line){last}. The more they "
         f"overlap, the less an attacker learns.{_rule(inputs)}",
         "exposure_over_training": f"AUC of each attack over training, with {within}s as bands{_gap(inputs)}."

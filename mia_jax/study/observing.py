@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from mia_jax import data, keys, membership, summary
+from mia_jax import data, keys, membership
 from mia_jax.attacks import Blocks, Observations, leaving_out, width_of
 from mia_jax.blocks import blocks_of, records_at_once, whole
 from mia_jax.config import CanariesConfig, Config, ConfigError, DataConfig
@@ -52,6 +52,9 @@ POPULATION = ("population_log_prob", "population_scaled_logit")
 
 MODEL_SIGNALS = ("gradient_norm", "adversarial_distance", "embedding_norm")
 """Signals that need the model itself, one number a record."""
+
+DIVERGED_LOSS = 3.0
+"""A model whose mean loss on its own members exceeds this many times log C has diverged."""
 
 Part = Literal["pool", "canaries"]
 
@@ -177,7 +180,8 @@ class Fitness(NamedTuple):
 
 
 def fitness(run: RunDirectory, family: str, checkpoint: int, *, drawn: Membership | None = None) -> Fitness:
-    """Which models of a family are fit to be attacked. drawn: the run's membership, where it was read before.
+    """Which models of a family are fit to be attacked: all signals are finite, and the mean loss on members is at most
+    3 log C. drawn: the run's membership, where it was read before.
 
     Canaries have no say in it: an audit must not choose its trials by what it tests.
     """
@@ -194,7 +198,7 @@ def fitness(run: RunDirectory, family: str, checkpoint: int, *, drawn: Membershi
         known = np.where(here[:, None], np.asarray(log_prob, np.float64), 0.0)
         loss -= np.sum(known * member[:, part], axis=1)
     others &= np.isfinite(signal(STORED["population_log_prob"], checkpoint)).all(axis=1)
-    low = loss / np.maximum(count, 1) <= summary.DIVERGED_LOSS * np.log(run.num_classes)
+    low = loss / np.maximum(count, 1) <= DIVERGED_LOSS * np.log(run.num_classes)
     return Fitness(finite & others & low, finite)
 
 

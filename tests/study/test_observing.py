@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from mia_jax import attacks, blocks, data, study, summary
+from mia_jax import attacks, blocks, data, study
 from mia_jax.attacks import of_records
 from mia_jax.config import AttacksConfig, CanariesConfig, ConfigError
 from mia_jax.data.features import features
@@ -153,14 +153,23 @@ def test_trajectories_count_models_that_were_finite_all_along(rich_run, monkeypa
     assert observing.usable_models(rich_run, "mlp", 2).all()
 
 
-def test_usable_models_are_those_of_all_records_together(rich_run, small_blocks):
-    read = rich_run.segments("mlp").signal
-    for checkpoint in (0, 2):
-        member = np.asarray(rich_run.membership().member)[:, :40]
-        log_prob, logit = (read(f"pool/{name}", checkpoint)[:, :40] for name in ("log_prob", "scaled_logit"))
-        population = read("population/log_prob", checkpoint)
-        wanted = summary.usable_models(member, rich_run.num_classes, log_prob, logit, population)
-        np.testing.assert_array_equal(observing.usable_models(rich_run, "mlp", checkpoint), wanted)
+def test_usable_models_are_finite_and_lose_at_most_three_times_chance(rich_run, small_blocks, monkeypatch):
+    honest, chance = Segments.signal, np.log(rich_run.num_classes)
+
+    def spoiled(self, name, checkpoint, **parts):
+        found = honest(self, name, checkpoint, **parts)
+        if name == "pool/log_prob":
+            found[1, -1] = np.nan
+            found[2], found[3] = -3.1 * chance, -2.9 * chance
+        elif name == "pool/scaled_logit":
+            found[4, 0] = np.inf
+        elif name == "population/log_prob":
+            found[5, 0] = np.nan
+        return found
+
+    monkeypatch.setattr(Segments, "signal", spoiled)
+    usable = observing.usable_models(rich_run, "mlp", 2)
+    np.testing.assert_array_equal(usable, [True, False, False, True, False, False, True, True])
 
 
 def test_logits_are_there_where_they_were_kept(rich_run):
