@@ -157,12 +157,21 @@ def _finite_advice(name: str, value: float, where: tuple[int, ...], usable: np.n
     if name == "adversarial_distance" and value > 0:
         return "where no perturbation was found give the largest distance that was searched"
     if value == -np.inf and name in _LOGITS | _LOG_PROBS:
-        return "where it is the logarithm of a probability of 0, take np.log(np.maximum(p, 1e-30))"
+        return f"where it is the logarithm of a probability of 0, take {log_of('p')}"
     if value == np.inf and name in _MARGINS:
         return f"where a probability was rounded to 1, pass {name.replace('scaled_logit', 'logits')} instead"
     if usable is None:
         return "leave such records out of every array"
     return f"where model {where[0]} diverged add valid, bool [K], with valid[{where[0]}] = False"
+
+
+def log_of(p: str) -> str:
+    """How the logarithm of probabilities of which some may be 0 is taken. p: what a person calls them.
+
+    A floor far below all others would make these records outliers, and a Gaussian fitted to them wide: attacks by
+    likelihood ratios then look weaker than they are.
+    """
+    return f"np.log(np.maximum({p}, floor)), floor being half of the smallest {p} above 0"
 
 
 def _check_no_probabilities(name: str, logits: np.ndarray, usable: np.ndarray) -> None:
@@ -178,7 +187,7 @@ def _check_no_probabilities(name: str, logits: np.ndarray, usable: np.ndarray) -
             total, what, p = (100, " in percent", "p / 100") if percent else (1, "", "p")
             refuse(
                 f"{at(name, row)} is [{shown}{more}], which sums to {total} as all rows of model {model} do: these "
-                f"are probabilities p{what} where logits are due; pass np.log(np.maximum({p}, 1e-30)) as {name}."
+                f"are probabilities p{what} where logits are due; as {name} pass {log_of(p)}."
             )
 
 
@@ -197,5 +206,5 @@ def _log_prob_advice(name: str, values: np.ndarray, usable: np.ndarray) -> str:
     if _find(values, usable, lambda block: block < -ROUNDING) is not None:
         return "pass the natural logarithm of the probability of the label"
     if _find(values, usable, lambda block: block > 1) is None:
-        return f"these look like probabilities, so pass np.log(np.maximum({name}, 1e-30))"
+        return f"these look like probabilities, so pass {log_of(name)}"
     return f"these look like losses, so pass -{name}"

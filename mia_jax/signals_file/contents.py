@@ -64,7 +64,7 @@ def completed(arrays: Arrays, embedding_p: float) -> SignalsFile:
     found |= derivation.of_embedding(arrays, embedding_p) | derivation.flat_features(arrays)
     seen = Observations(member, valid=valid, exclude=exclude, labels=labels, **found)
     groups = {name.removeprefix(SLICE): arrays.take(name) for name in headers if name.startswith(SLICE)}
-    said = _notes(arrays, member, labels, exclude, sizes.get("C"))
+    said = _notes(arrays, member, labels, exclude, sizes.get("C"), found.get("log_prob"))
     facts = _facts(arrays, sizes) | {"notes": said}
     return SignalsFile(seen, groups, population_correct, sizes.get("C"), facts)
 
@@ -101,11 +101,13 @@ def _notes(
     labels: np.ndarray | None,
     exclude: np.ndarray | None,
     num_classes: int | None,
+    log_prob: np.ndarray | None,
 ) -> list[str]:
     """What the person should know although nothing is wrong."""
     said = notes.design(member, arrays.usable, exclude)
     if labels is not None:
         said += notes.classes(labels, member, arrays.usable, num_classes)
+    said += notes.floor(log_prob, arrays.usable)
     if "population_labels" in arrays.headers and "population_logits" not in arrays.headers:
         said.append("population_labels is there without population_logits: nothing is made of it.")
     return said

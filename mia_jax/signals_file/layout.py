@@ -78,7 +78,13 @@ _FOREIGN = {
     "labels": ("y", "label", "target", "targets", "classes"),
     "features": ("x", "data", "inputs", "records"),
     "log_prob, as the negative of the loss (cross-entropy in nats)": ("loss", "losses", "cross_entropy"),
-    "logits, as np.log(np.maximum(p, 1e-30))": ("p", "probs", "probabilities", "predictions", "softmax"),
+    "logits, as np.log(np.maximum(p, floor)), floor being half of the smallest p above 0": (
+        "p",
+        "probs",
+        "probabilities",
+        "predictions",
+        "softmax",
+    ),
     "scaled_logit": ("phi", "margin", "margins"),
 }
 """What others call these arrays."""

@@ -7,6 +7,9 @@ import numpy as np
 BY_CHANCE = 32
 """Fewer records than this may fall into a pattern without anyone having meant it."""
 
+MANY, FEWEST, APART = 0.005, 5, 3.0
+"""From which share and number on, and so many nats below all others, equal log-probabilities are taken for a floor."""
+
 
 def design(member: np.ndarray, usable: np.ndarray, exclude: np.ndarray | None) -> list[str]:
     """What gives membership away by the way the records were drawn. member: bool [K, N]. exclude: bool [K, K]."""
@@ -66,6 +69,23 @@ def classes(labels: np.ndarray, member: np.ndarray, usable: np.ndarray, num_clas
                 "records of that class."
             )
     return notes
+
+
+def floor(log_prob: np.ndarray | None, usable: np.ndarray) -> list[str]:
+    """Probabilities of 0 that were lifted to something far below all others. log_prob: [K, N]; None: unknown."""
+    if log_prob is None or not usable.any():
+        return []
+    known = log_prob[usable]
+    least = known.min()
+    count, above = int((known == least).sum()), known[known > least]
+    apart = above.min() - least if above.size else 0.0
+    if count < max(FEWEST, MANY * known.size) or apart < APART:
+        return []
+    return [
+        f"{count / known.size:.1%} of log_prob are {least:.4g}, nothing lies within {apart:.3g} above: if that is a "
+        "floor under probabilities of 0, the records on it are outliers, and attacks by likelihood ratios look weaker "
+        "than they are; take half of the smallest probability above 0."
+    ]
 
 
 def _related(member: np.ndarray, usable: np.ndarray, exclude: np.ndarray | None) -> list[str]:

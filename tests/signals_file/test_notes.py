@@ -75,6 +75,18 @@ def test_records_in_rows():
     )
 
 
+def test_a_floor_far_below_all_other_probabilities():
+    rng = np.random.default_rng(3)
+    p = rng.integers(0, 30, size=(8, 60)) / 30  # as a forest of 30 trees says them
+    member, lifted = rng.random(p.shape) < 0.5, p[p > 0].min() / 2
+    assert notes_of({"member": member, "log_prob": np.log(np.maximum(p, lifted))}) == []
+    (note,) = notes_of({"member": member, "log_prob": np.log(np.maximum(p, 1e-30))})
+    assert note.startswith(f"{(p == 0).mean():.1%} of log_prob are -69.08, nothing lies within 65.7 above")
+    one = np.log(np.maximum(p, lifted))
+    one[0, 0] = -69.0  # a single outlier is no floor
+    assert notes_of({"member": member, "log_prob": one}) == []
+
+
 def test_population_labels_without_logits(world):
     (note,) = notes_of(world.but(population_logits=None))
     assert note.startswith("population_labels is there without population_logits")

@@ -283,7 +283,8 @@ CHANGED = {
         lambda g: {"logits": probabilities(g)},
         (
             "logits[0, 0] is […], which sums to 1 as all rows of model 0 do: these are probabilities p "
-            "where logits are due; pass np.log(np.maximum(p, 1e-30)) as logits."
+            "where logits are due; as logits pass np.log(np.maximum(p, floor)), floor being half of the smallest p "
+            "above 0."
         ),
     ),
     "rounded probabilities": (
@@ -375,7 +376,7 @@ ENTRIES = [
         -np.inf,
         (
             "logits[2, 3, 1] is -inf: …; where it is the logarithm of a probability of 0, take "
-            "np.log(np.maximum(p, 1e-30))."
+            "np.log(np.maximum(p, floor)), floor being half of the smallest p above 0."
         ),
     ),
     (
