@@ -29,8 +29,13 @@ def main(arguments: list[str]) -> int:
     if sys.version_info < OLDEST:
         return in_newer_python(arguments)
     if not arguments or arguments[0] not in (*SCRIPTS, "test"):
+        asked = set(arguments) & {"-h", "--help"}
         print(__doc__)
-        return 0 if set(arguments) & {"-h", "--help"} else 2
+        if arguments and not asked:
+            print(
+                f"error: {arguments[0]!r} is no command: it must be one of {', '.join((*SCRIPTS, 'test'))}."
+            )
+        return 0 if asked else 2
     command, flags = arguments[0], arguments[1:]
     if command in SCRIPTS:
         install(extra="")

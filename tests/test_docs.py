@@ -66,6 +66,18 @@ def test_bootstrap_explains_itself_on_any_python():
     assert "scripts/bootstrap.py test" in done.stdout
 
 
+def test_bootstrap_names_a_command_that_is_none():
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "bootstrap.py", "runn"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout.endswith("rnn_vs_ffnn, test.\n")
+    assert "error: 'runn' is no command: it must be one of run, train" in done.stdout
+
+
 @pytest.mark.slow
 def test_defences_page_runs_and_its_strengths_are_each_models_own():
     names = {}

@@ -16,6 +16,13 @@ MEANINGS = {
 }
 
 
+NEEDED = {
+    "num_examples": "the number of records trained on",
+    "batch_size": "the expected size of a batch",
+    "delta": "a probability well below 1/num_examples",
+}
+
+
 def account() -> None:
     """What DP-SGD costs, or how much noise a budget needs; nothing is trained.
 
@@ -98,9 +105,9 @@ def _answer() -> list[str]:
 def _training() -> dict[str, Any]:
     """The flags that `accounting.epsilon` takes, but for the noise. Raises ValueError for one that is missing."""
     given = flags.FLAGS
-    for name in ("num_examples", "batch_size", "delta"):
+    for name, what in NEEDED.items():
         if given[name].value is None:
-            raise ValueError(f"--{name} is missing. --help lists the flags.")
+            raise ValueError(f"--{name} is missing: give {what}. --help lists the flags.")
     if (given.steps is None) == (given.epochs is None):
         raise ValueError("--steps or --epochs: give one of them.")
     names = (

@@ -333,7 +333,7 @@ def _as_typed(make: Callable[..., Any], *given: Any) -> Any:
     try:
         return make(*given)
     except ConfigError as error:
-        flag = re.match(r"config\.(?:(?:attacks|report)\.)?(\w+)(?:\.\d+)?(?= is )", str(error))
+        flag = re.match(r"config\.(?:(?:attacks|report)\.)?(\w+)(?= (?:is|holds) )", str(error))
         name = {"names": "attacks"}.get(flag[1], flag[1]) if flag else ""
         if flag is None or name not in flags.FLAGS or not flags.FLAGS[name].present:
             raise

@@ -144,6 +144,9 @@ def _flag_sentence(text: str) -> str:
     number = re.match(
         r"flag --(\S+?)=(.*): (?:invalid literal for int|could not convert string to float)", text
     )
+    switch = re.match(r"flag --(\S+?)=(.*): \('Non-boolean argument", text)
+    if switch:
+        return f"--{switch[1]} is {switch[2]!r}: it must stand alone, or be true or false."
     if number:
         kind = "a whole number" if "int()" in text else "a number"
         return f"--{number[1]} is {number[2]!r}: it must be {kind}."

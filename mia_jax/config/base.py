@@ -67,7 +67,8 @@ def sentence(error: pydantic.ValidationError, root: type) -> str:
     if isinstance(cause, ConfigError):
         return str(cause)
     place = [_name(root), *(str(part) for part in first["loc"])]
-    field = ".".join(place)
+    within = bool(first["loc"]) and isinstance(first["loc"][-1], int)  # a list, of which one value is refused
+    field = ".".join(place[:-1] if within else place)
     if first["type"] == "unexpected_keyword_argument":
         names = ", ".join(known.name for known in dataclasses.fields(_section_at(root, place[1:-1])))
         return f"{field} does not exist: {'.'.join(place[:-1])} has {names}."
@@ -82,7 +83,7 @@ def sentence(error: pydantic.ValidationError, root: type) -> str:
         allowed = (
             f"there is no such name; the closest are {', '.join(map(repr, close))}, and --help lists all"
         )
-    return f"{field} is {first['input']!r}: {allowed[0].lower()}{allowed[1:]}."
+    return f"{field} {'holds' if within else 'is'} {first['input']!r}: {allowed[0].lower()}{allowed[1:]}."
 
 
 def _name(root: type) -> str:

@@ -42,7 +42,17 @@ def to_json(config: Config) -> str:
 
 def from_config_dict(values: ConfigDict) -> Config:
     """A checked `Config` from an `ml_collections.ConfigDict`, of the scale it asks for. Raises `ConfigError`."""
-    return scaled(from_mapping(values.to_dict()))
+    return scaled(from_mapping(_names_apart(values.to_dict())))
+
+
+def _names_apart(value: Any) -> Any:
+    """Nested values in which lists of names, given as one text with commas as flags have them, are lists."""
+    if isinstance(value, Mapping):
+        return {name: _names_apart(inner) for name, inner in value.items()}
+    if not isinstance(value, list | tuple):
+        return value
+    parts = [inner.split(",") if isinstance(inner, str) else [_names_apart(inner)] for inner in value]
+    return [name for part in parts for name in part]
 
 
 def scaled(config: Config) -> Config:

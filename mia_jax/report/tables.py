@@ -209,8 +209,9 @@ def _with_bounds(row: Row, name: str, style: Any, short: Any) -> Any:
 
 
 def _short_percent(value: float) -> str:
-    """A rate in percent to about two figures and without the sign: "14", "1.5"."""
-    return f"{100 * value:.{0 if abs(value) >= 0.0995 else 1}f}"
+    """A rate in percent to about two figures, two of what is missing to 100, without the sign: "14", "1.5", "99.6"."""
+    whole = 0.0995 <= abs(value) < 0.95 or value == 1
+    return f"{100 * value:.{0 if whole else 1}f}"
 
 
 def _table(title: str) -> Table:

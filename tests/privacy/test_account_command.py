@@ -77,7 +77,7 @@ def test_no_noise_needs_none():
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ([], "--num_examples is missing."),
+        ([], "--num_examples is missing: give the number of records trained on."),
         (SIZES, "--steps or --epochs: give one of them."),
         ([*SIZES, "--steps=1", "--epochs=1"], "--steps or --epochs: give one of them."),
         ([*SIZES, "--steps=1"], "--noise_multiplier or --target_epsilon: give one of them"),

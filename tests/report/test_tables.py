@@ -116,6 +116,16 @@ def test_terminal_says_what_is_missing(inputs, change):
     assert "2 models of lstm diverged in training and were kept out of the attacks: 3, 17." in text
 
 
+@pytest.mark.parametrize(
+    ("ends", "shown"),
+    [((0.134, 0.171), "[13, 17]"), ((0.0149, 0.0271), "[1.5, 2.7]"), ((0.996, 0.9996), "[99.6, 100.0]")],
+)
+def test_ends_of_rates_have_the_digits_that_tell_them_from_their_value(ends, shown):
+    row = {"tpr_at_fpr_0.01": sum(ends) / 2, "tpr_at_fpr_0.01_low": ends[0], "tpr_at_fpr_0.01_high": ends[1]}
+    *_, cell = tables._attack_cells({"attack": "loss", "auc": 0.9, **row}, (0.01,), balanced=False)
+    assert cell.plain.endswith(shown)
+
+
 def test_terminal_does_not_read_names_as_markup(make):
     assert "[red]x" in _printed(make({"[red]x": {"loss": (0.6, 0)}}, checkpoints=1, size=400))
 

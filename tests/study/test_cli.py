@@ -115,12 +115,13 @@ def test_what_is_wrong_with_a_config_file_is_one_sentence(text, words, tmp_path)
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
-        ("--fpr=0.1,2", "--fpr is 2.0: it must be below 1."),
+        ("--fpr=0.1,2", "--fpr holds 2.0: it must be below 1."),
         ("--fpr=", "--fpr is (): give at least one value, each once."),
         ("--confidence=0", "--confidence is 0.0: it must be above 0."),
         ("--rmia_gamma=-1", "--rmia_gamma is -1.0: it must be above 0."),
-        ("--attacks=los", "--attacks is 'los': there is no such name; the closest are 'loss'"),
+        ("--attacks=los", "--attacks holds 'los': there is no such name; the closest are 'loss'"),
         ("--seed=-1", "--seed is -1: it must be at least 0."),
+        ("--overwrite=maybe", "--overwrite is 'maybe': it must stand alone, or be true or false."),
     ],
 )
 def test_a_refused_value_is_named_by_the_flag_that_was_typed(flag, words, tmp_path):
