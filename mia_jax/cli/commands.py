@@ -210,6 +210,8 @@ def dynamics() -> None:
             workdir = _local(workdir, "a study of dynamics")
             alone = (workdir / "config.json").exists() and not _config_given()
             config = run_directory.existing(workdir).config if alone else _config()
+            if not alone and not _config_given():
+                tell.say(f"{workdir} holds no run to follow: the study of {config.name} is done there")
             rows = runner.dynamics(config, workdir, overwrite=overwrite, tell=tell)
             tell.say(f"dynamics: {writing.write_dynamics(rows, workdir)}")
             for path in foretelling.write(rows, workdir) if flags.FLAGS.predict else ():

@@ -134,8 +134,8 @@ def _check_checkpoints(config: Config) -> None:
     epochs, last = config.recording.epochs, config.training.epochs
     if epochs and (any(b <= a for a, b in itertools.pairwise(epochs)) or epochs[-1] != last):
         raise ConfigError(
-            f"config.recording.epochs is {epochs}: it must rise strictly and end with "
-            f"config.training.epochs, {last}."
+            f"config.recording.epochs is {epochs}: it must rise strictly and end with config.training.epochs, {last}; "
+            "or be (), which leaves the choice to config.recording.num_checkpoints."
         )
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from mia_jax.config import CanariesConfig, ConfigError, DataConfig
 from mia_jax.data import embedded, images, npz, parts, synthetic, tfds
@@ -25,12 +26,19 @@ __all__ = [
     "load",
 ]
 
-# Each takes the configuration and what stands after the colon.
-_LOADERS: Mapping[str, Callable[[DataConfig, str], Source]] = {
-    "digits": embedded.digits,
-    "npz": npz.read,
-    "tfds": tfds.read,
-    "synthetic": synthetic.generate,
+
+class Loader(NamedTuple):
+    """A kind of source. read: of the configuration, and what stands after the colon. forms: how it is asked for."""
+
+    read: Callable[[DataConfig, str], Source]
+    forms: tuple[str, ...]
+
+
+_LOADERS: Mapping[str, Loader] = {
+    "digits": Loader(embedded.digits, ("digits",)),
+    "npz": Loader(npz.read, ("npz:PATH",)),
+    "tfds": Loader(tfds.read, ("tfds:NAME",)),
+    "synthetic": Loader(synthetic.generate, ("synthetic:gaussian", "synthetic:markov")),
 }
 
 
@@ -50,9 +58,9 @@ def load(config: DataConfig, canaries: CanariesConfig | None = None) -> Dataset:
     prefix, _, rest = config.source.partition(":")
     loader = _LOADERS.get(prefix)
     if loader is None:
+        *forms, last = (f'"{form}"' for one in _LOADERS.values() for form in one.forms)
         raise ConfigError(
-            f'config.data.source is {config.source!r}: it must be "digits", "npz:PATH", "tfds:NAME", '
-            '"synthetic:gaussian" or "synthetic:markov".'
+            f"config.data.source is {config.source!r}: it must be {', '.join(forms)} or {last}."
         )
     if prefix == "npz":
         return _of_archive(config, canaries, npz.stamp(config, rest))
@@ -62,7 +70,7 @@ def load(config: DataConfig, canaries: CanariesConfig | None = None) -> Dataset:
 def _parted(config: DataConfig, canaries: CanariesConfig | None) -> Dataset:
     """The parts of a source that is known."""
     prefix, _, rest = config.source.partition(":")
-    return parts.dataset(images.resized(_LOADERS[prefix](config, rest), config), config, canaries)
+    return parts.dataset(images.resized(_LOADERS[prefix].read(config, rest), config), config, canaries)
 
 
 @functools.lru_cache(maxsize=1)  # the runs of a study read the same records again and again

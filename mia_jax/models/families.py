@@ -20,6 +20,9 @@ from mia_jax.types import Dataset, Inputs, Ragged
 TOLERANCE = 0.01
 """How far, relatively, two matched families may differ in their number of parameters."""
 
+RECURRENT = ("rnn", "lstm", "gru")
+"""The kinds of families that read step by step."""
+
 OF_IMAGES = ("cnn", "renet")
 """The kinds of families that read images, and have a head."""
 
@@ -29,7 +32,7 @@ def build(family: FamilyConfig, dataset: Dataset) -> Model:
     _check_head(family)
     if family.kind in OF_IMAGES:
         _check_images(family, dataset)
-    elif family.kind != "mlp":
+    elif family.kind in RECURRENT:
         _check_steps(family, dataset)
     return _built(family, dataset.num_classes, dataset.vocabulary_size)
 
@@ -86,10 +89,16 @@ def build_families(
 def match_parameters(make: Callable[[int], Model], x: Inputs, target: int) -> int:
     """The width whose model comes closest to `target` parameters.
 
-    make: width -> Model, its number of parameters rising with the width. x: one record.
+    make: width -> Model, its number of parameters rising with the width. x: one record. Raises ValueError where it
+    does not rise.
     """
     low, high = 1, 2
-    while count_parameters(make(high), x) < target:
+    while (count := count_parameters(make(high), x)) < target:
+        if count_parameters(make(low), x) >= count:
+            raise ValueError(
+                f"make gives {count} parameters at the widths {low} and {high}: they must rise with the width to "
+                f"come to {target}."
+            )
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2

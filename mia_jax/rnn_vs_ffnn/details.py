@@ -30,12 +30,14 @@ def text(results: Results, shown: Shown) -> str:
             "not equal performance: see the table above for that.",
             markdown.table(tables.families(results)),
             "## Size of the training set",
-            "The mean of the recurrent families less the MLP, after the last epoch.",
+            "The mean of the recurrent families less the MLP, after the last epoch. "
+            + tables.counted([row for *_, row in tables.of_sizes(results)]),
             *markdown.drawn(shown, [figures.SIZES]),
             markdown.table(tables.sizes(results)),
             "## Are early records forgotten?",
             "With one fixed order of records: AUC of members of the first third of an epoch less that of the last "
-            "third. Forgetting shows as a negative number.",
+            "third. Forgetting shows as a negative number. "
+            + tables.counted([row for _, row in tables.of_orders(results)]),
             markdown.table(tables.orders(results)),
             "## Defences at equal strength",
             "Against each family's own baseline: accuracy on others that is lost, and AUC that is taken from "

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mia_jax.report import atomic
-from mia_jax.report.formatting import listed
+from mia_jax.report.formatting import listed, probability
 from mia_jax.rnn_vs_ffnn import details, markdown, tables
 from mia_jax.rnn_vs_ffnn import figures as drawing
 from mia_jax.rnn_vs_ffnn.claims import (
     ALPHA,
     ATTACK,
     CLAIMS,
+    HEADLINE,
     SETS,
     Finding,
     as_claimed,
+    contradictory,
     findings,
     mean,
     models_needed,
@@ -63,6 +65,10 @@ def text(results: Results, shown: Shown, more: str) -> str:
             "## In short",
             *_short(found, shown),
             *_rule(results, found),
+            "## How it was run",
+            "Every family of a set has the same records, members, seeds and settings; recurrent ones read images row "
+            "by row, and Location-30 in steps of features.",
+            markdown.table(tables.settings(results)),
             *(part for place in range(len(CLAIMS)) for part in _claim(place, found, results)),
             *_through_training(shown),
             *_defences(results, shown, more),
@@ -77,10 +83,11 @@ def _short(found: Sequence[Finding], shown: Shown) -> list[str]:
     for place, claim in enumerate(CLAIMS):
         own = [one for one in found if one.claim == place]
         signs = ", ".join(f"{tables.set_of(one.name)} {_sign(one)}" for one in own)
-        lines.append((place + 1, claim.text, f"**{verdict(place, found)}**", signs))
+        why = ": sets contradict each other" if contradictory(own) else ""
+        lines.append((place + 1, claim.text, f"**{verdict(place, found)}**{why}", signs))
     return [
         markdown.table(Table(("", "claim", "verdict", "on each set"), lines)),
-        "“+”: as claimed; “-”: the contrary; “?”: not told from nothing.",
+        "“+”: surely as claimed; “-”: surely the contrary; “?”: not told from nothing.",
         *markdown.drawn(shown, [drawing.CLAIMS]),
     ]
 
@@ -95,13 +102,15 @@ def _rule(results: Results, found: Sequence[Finding]) -> list[str]:
     pools = sorted({len(one.row.get("pools") or [None]) for one in found})
     return [
         "## How it is decided",
-        f"One number stands for each claim, under the paper's attack (`{ATTACK}`). A claim is *supported* where on "
-        f"every set the number has the claimed sign with p ≤ {ALPHA} (Holm over all {len(found)} numbers), *not "
-        "supported* where it has the other sign on every set, and *undecided* otherwise. The rule was written down "
-        "after the figures of most sets had been seen. The sets are few and not drawn by chance: nothing "
-        "here is a statement about all data, and the mean is of these sets alone; it decides nothing. Every number "
-        f"is a mean over {listed(pools)} disjoint {'pools' if pools != [1] else 'pool'} of records, each with models "
-        "of its own.",
+        "One number stands for each claim, under the paper's attack, a [shadow "
+        f"classifier](attacks/shadow_classifiers.md) (`{ATTACK}`). A claim is *supported* where on every set the "
+        f"number has the claimed sign with p ≤ {ALPHA} (Holm over all {len(found)} numbers), *not supported* where it "
+        "has the other sign, as surely, on every set, and *undecided* otherwise. The rule was written down after the "
+        f"figures of most sets had been seen. Claims are decided on {listed(HEADLINE)}, which were run on several "
+        "disjoint pools of records, each with models of its own (every number is a mean over "
+        f"{listed(pools)}); the other sets have one pool each, and stand beside the first claim. Sets are few and "
+        "not drawn by chance: nothing here is a statement about all data. The mean of sets is of these alone, and "
+        "decides nothing.",
         "Two things to read with the verdicts. A defence of equal strength may stop one family from learning at all: "
         "what falls in attacks has to be seen beside what is lost in accuracy. And a family that is worse before a "
         "defence has less accuracy to lose: without any,",
@@ -114,7 +123,7 @@ def _claim(place: int, found: Sequence[Finding], results: Results) -> list[str]:
     claim, own = CLAIMS[place], [one for one in found if one.claim == place]
     said = verdict(place, found)
     lines = [
-        (tables.set_of(one.name), number(one.row), tables.by_pool(one.row), f"{one.p:.2g}") for one in own
+        (tables.set_of(one.name), number(one.row), tables.by_pool(one.row), probability(one.p)) for one in own
     ]
     lines += [("mean of these", number(mean([one.row for one in own])), "", "")] if len(own) > 1 else []
     return [
@@ -138,10 +147,10 @@ def _matched(results: Results) -> list[str]:
 
 def _deciding(own: Sequence[Finding]) -> str:
     """What would decide an undecided claim, from its findings."""
-    if len({one.row["value"] > 0 for one in own if one.p <= ALPHA}) > 1:
+    if contradictory(own):
         return (
-            "Sets contradict each other, each surely: more models or pools would not decide it; more sets might show "
-            "what the sign depends on."
+            "Sets contradict each other, each surely: it is not so of all data, nor the contrary. More models or pools "
+            "would not change that; more sets could show what the sign depends on."
         )
     unsure = [one for one in own if one.p > ALPHA]
     needed = listed(
@@ -159,7 +168,15 @@ def _through_training(shown: Shown) -> list[str]:
     """Exposure by epoch and by gap, where it was drawn."""
     names = [name for name in shown if name.endswith(("_training", "_gap"))]
     return [
-        *(["## Through training, and against the gap"] if names else []),
+        *(
+            [
+                "## Through training, and against the gap",
+                "Equal epochs and equal overfitting are not the same comparison. Above each other: the attacks' AUC "
+                "and the accuracies by epoch, and the AUC against the gap of loss between others and members.",
+            ]
+            if names
+            else []
+        ),
         *markdown.drawn(shown, names),
     ]
 

@@ -53,6 +53,34 @@ def differences(results: Results) -> Table:
     return Table(("set", "attack", "last epoch", *MATCHED.values()), lines)
 
 
+def settings(results: Results) -> Table:
+    """Of every config: its records, trainings and models."""
+    lines = []
+    for name, one in results.items():
+        data, trained = one["config"]["data"], one["config"]["training"]
+        tradeoff, compared_on = one["config"]["tradeoff"], one["config"]["comparison"]["pools"]
+        lines.append(
+            (
+                name,
+                data["pool_size"],
+                one["config"]["membership"]["train_size"],
+                trained["epochs"],
+                trained["batch_size"],
+                f"{trained['optimizer']}, {trained['learning_rate']:g}",
+                one["config"]["membership"]["num_models"],
+                (len(tradeoff["seeds"]) or 1) if tradeoff["grid"] else compared_on,
+            )
+        )
+    head = ("config", "records of a pool", "training records", "epochs", "batch", "optimizer, learning rate")
+    return Table((*head, "models a family and pool", "pools"), lines)
+
+
+def counted(rows: Sequence[Row]) -> str:
+    """How many differences are surely above and below nothing, in a sentence."""
+    above, below = sum(row["low"] > 0 for row in rows), sum(row["high"] < 0 for row in rows)
+    return f"Of {len(rows)} differences {above} are surely above 0 and {below} below."
+
+
 def signs(results: Results) -> Table:
     """By attack and what is held equal: on how many sets the others are surely above the reference, below, neither."""
     heads = ("last epoch", *MATCHED.values())
@@ -118,23 +146,34 @@ def families(results: Results) -> Table:
     return Table((*head, "LiRA: AUC", "TPR at 1 % FPR", "pools"), lines)
 
 
+def of_sizes(results: Results) -> list[tuple[str, int, Row]]:
+    """Of every set and size of its training sets: the others less the reference after the last epoch."""
+    return [
+        (name, size, row)
+        for name, one in compared(results)
+        for variant, size in training_sizes(one).items()
+        for row in _last(_of(one["at_epochs"], variant=variant, family=OTHERS, what="auc"))
+    ]
+
+
 def sizes(results: Results) -> Table:
-    """Of every size of a training set: the others less the reference after the last epoch."""
-    lines = []
-    for name, one in compared(results):
-        for variant, size in training_sizes(one).items():
-            rows = _last(_of(one["at_epochs"], variant=variant, family=OTHERS, what="auc"))
-            lines += [(name, size, row["attack"], number(row)) for row in rows]
+    """A line for each of `of_sizes`."""
+    lines = [(name, size, row["attack"], number(row)) for name, size, row in of_sizes(results)]
     return Table(("set", "training records", "attack", "difference of AUC"), lines)
 
 
-def orders(results: Results) -> Table:
-    """Of every family under one fixed order: the AUC of early members less that of late ones."""
-    lines = [
-        (name, row["family"], row["attack"], number(row))
+def of_orders(results: Results) -> list[tuple[str, Row]]:
+    """Of every set and family under one fixed order: the AUC of early members less that of late ones."""
+    return [
+        (name, row)
         for name, one in compared(results)
         for row in _of(one["by_order"], variant=FORGOTTEN, part="early less late")
     ]
+
+
+def orders(results: Results) -> Table:
+    """A line for each of `of_orders`."""
+    lines = [(name, row["family"], row["attack"], number(row)) for name, row in of_orders(results)]
     return Table(("set", "family", "attack", "early less late"), lines)
 
 

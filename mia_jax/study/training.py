@@ -133,11 +133,25 @@ def _begin(
         plans[name] = run.keep_family(name, ready.families[name], sizes, count)
     for sentence in privacy.sentences(config, ready.defended):
         tell.say(sentence)
-    if config.tradeoff.grid:
-        tell.say("note: config.tradeoff is for scripts/tradeoff.py; this is the study without its defences")
+    for sentence in _notes(config, ready.dataset):
+        tell.say(f"note: {sentence}")
     work = work_of(run, plans, team.count)
     team.share("work", work._asdict())
     return ready, work
+
+
+def _notes(config: Config, dataset: Dataset) -> list[str]:
+    """What a person should know of a training although nothing is wrong."""
+    said, absent = [], dataset.facts["labels_absent"]
+    if absent:
+        named = ", ".join(map(str, absent[:5])) + (", …" if len(absent) > 5 else "")
+        said.append(
+            f"no record of {dataset.facts['source']} has the label {named} of 0 to {dataset.num_classes - 1}, models "
+            "have outputs for it all the same; number the classes from 0 without gaps where it is not meant"
+        )
+    if config.tradeoff.grid:
+        said.append("config.tradeoff is for scripts/tradeoff.py; this is the study without its defences")
+    return said
 
 
 def _plan_of(run: RunDirectory, name: str, ready: Prepared, tell: Reporter, team: Team) -> Plan:

@@ -90,6 +90,14 @@ def test_the_width_found_is_the_closest_of_all(target):
     assert gaps[found] == min(gaps.values())
 
 
+def test_a_width_that_changes_nothing_is_said_and_not_searched_for_ever():
+    def make(width):
+        return Model(lambda key, x: jnp.zeros(7), lambda params, x: x)
+
+    with pytest.raises(ValueError, match="make gives 7 parameters at the widths 1 and 2: they must rise"):
+        match_parameters(make, np.zeros(1), 10)
+
+
 @pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
 def test_vectors_need_steps(kind):
     with pytest.raises(ConfigError, match=f'"{kind}" has steps 0.*vectors of 20 features: set steps'):

@@ -1,6 +1,7 @@
 """The stages after training: what the attacks are given, and what a report holds."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -66,6 +67,19 @@ def test_report_of_an_earlier_state_is_said_to_be_one(small_config, change, repo
     assert "report.html is of an earlier state until attack and report have run" in told(
         change(small_config, "membership.num_models", 10)
     )
+
+
+def test_labels_that_no_record_has_are_said(small_config, tmp_path):
+    from mia_jax import data
+    from mia_jax.study import training
+
+    x, y = np.arange(400.0).reshape(200, 2), 2 * (np.arange(200) % 4) + 1
+    np.savez(tmp_path / "odd.npz", x=x, y=y)
+    config = dataclasses.replace(small_config.data, source=f"npz:{tmp_path / 'odd.npz'}", pool_size=100)
+    (said,) = training._notes(small_config, data.load(config))
+    assert "odd.npz has the label 0, 2, 4, 6 of 0 to 7, models have" in said
+    np.savez(tmp_path / "odd.npz", x=x, y=y // 2)
+    assert not training._notes(small_config, data.load(config))
 
 
 def test_tpr_is_null_where_less_than_one_false_positive_is_expected(finished_run):
