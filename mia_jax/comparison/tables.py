@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mia_jax.comparison.rows import ComparisonRows, Row, at_one_level, at_the_end
-from mia_jax.report.formatting import interval_name, p_value
+from mia_jax.report.formatting import interval_name, p_value, signed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,7 +23,12 @@ def terminal(rows: ComparisonRows) -> RenderableType:
     places += [(f"at equal {words}", at_one_level(rows, matched)) for matched, words in MATCHED.items()]
     of_auc = [(where, [row for row in own if row["what"] == "auc"]) for where, own in places]
     return Group(
-        *(_table(f"{rows.title}: AUC {where}", own, rows.confidence) for where, own in of_auc if own)
+        *(
+            _table(f"{rows.title}: AUC {where}", own, rows.confidence)
+            if own
+            else f"{rows.title}: AUC {where}: no level that every family comes to for good"
+            for where, own in of_auc
+        )
     )
 
 
@@ -39,7 +44,7 @@ def _table(title: str, rows: Sequence[Row], confidence: float) -> RenderableType
         table.add_column(column, justify="right")
     for row in rows:
         level = [f"{row['level']:.2f}"] if matched else []
-        ends = f"{row['low']:+.3f} to {row['high']:+.3f}"
+        ends = f"{signed(row['low'])} to {signed(row['high'])}"
         pair = f"{row['family']} - {row['reference']}"
-        table.add_row(pair, row["attack"], *level, f"{row['value']:+.3f}", ends, p_value(row["p"]))
+        table.add_row(pair, row["attack"], *level, signed(row["value"]), ends, p_value(row["p"]))
     return table

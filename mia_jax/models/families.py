@@ -81,9 +81,19 @@ def build_families(
     """
     sized = dict(families)
     for name, family in families.items():
+        _build_named(name, family, dataset)  # refused by its own name, before another is matched to it
+    for name, family in families.items():
         if family.match:
             sized[name] = _matched(name, family, families[family.match], dataset)
-    return sized, {name: build(family, dataset) for name, family in sized.items()}
+    return sized, {name: _build_named(name, family, dataset) for name, family in sized.items()}
+
+
+def _build_named(name: str, family: FamilyConfig, dataset: Dataset) -> Model:
+    """The model of a family; what is refused is said of the family's name (`ConfigError`)."""
+    try:
+        return build(family, dataset)
+    except ConfigError as error:
+        raise ConfigError(f"config.families.{name}: {error}") from None
 
 
 def match_parameters(make: Callable[[int], Model], x: Inputs, target: int) -> int:

@@ -16,6 +16,11 @@ def number(value: Any, digits: int = 3, absent: str = "n/e", separator: str = ""
     return absent if known is None else f"{known:{separator}.{digits}f}"
 
 
+def signed(value: float, digits: int = 3) -> str:
+    """A difference, "+0.051"; what rounds to nothing has a plus."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
+
+
 def count(value: Any) -> str:
     """A count with separators; "none" where there is none."""
     return number(value, 0, "none", ",")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mia_jax.comparison.rows import OTHERS
+from mia_jax.report.formatting import signed
 from mia_jax.rnn_vs_ffnn.claims import ATTACK
 from mia_jax.tradeoff.contrasts import MEAN
 from mia_jax.tradeoff.rows import BASELINE
@@ -241,12 +242,12 @@ def training_sizes(one: Row) -> dict[str, int]:
 def by_pool(row: Row) -> str:
     """An estimate in each pool, where there are several."""
     pools = row.get("pools") or ()
-    return ", ".join(map(_signed, pools)) if len(pools) > 1 else ""
+    return ", ".join(map(signed, pools)) if len(pools) > 1 else ""
 
 
 def number(row: Row) -> str:
     """An estimate with its interval."""
-    return f"{_signed(row['value'])} [{_signed(row['low'])}, {_signed(row['high'])}]"
+    return f"{signed(row['value'])} [{signed(row['low'])}, {signed(row['high'])}]"
 
 
 _SIDES = ("LSTM", "MLP", "LSTM less MLP")
@@ -284,8 +285,3 @@ def _sides(row: Row) -> tuple[str, str, str]:
 def _plain(value: float) -> str:
     """A number; what rounds to nothing has no sign."""
     return f"{round(value, 3) + 0.0:.3f}"
-
-
-def _signed(value: float) -> str:
-    """A number with its sign; what rounds to nothing has a plus."""
-    return f"{round(value, 3) + 0.0:+.3f}"

@@ -193,6 +193,10 @@ def test_the_terminal_says_the_difference(rows):
     assert f"{row['value']:+.3f}" in text
     assert "wide - mlp" in text
     assert "at equal gap of loss" in text
+    assert "no level that every family comes to" not in text
+    console = Console(width=120, file=io.StringIO())
+    console.print(tables.terminal(rows._replace(at_levels=[])))
+    assert "AUC at equal gap of loss: no level that every family comes to for good" in console.file.getvalue()
 
 
 @pytest.mark.parametrize(
