@@ -224,6 +224,15 @@ def test_promises_of_another_relation_delta_or_gamma_are_not_compared(world, cha
     assert matching.equal_epsilon(dataclasses.replace(rows, privacy=other)) == []
 
 
+@pytest.mark.parametrize("changed", [{"relation": "replace-one"}, {"kind": "nominal"}])
+def test_only_the_promise_that_stands_for_a_defence_is_compared(world, changed):
+    rows = world()
+    other = [r | changed for r in rows.privacy]
+    assert matching.equal_epsilon(dataclasses.replace(rows, privacy=other)) == []
+    both = matching.equal_epsilon(dataclasses.replace(rows, privacy=[*rows.privacy, *other]))
+    assert both == matching.equal_epsilon(rows) != []
+
+
 def test_equal_epsilon_over_seeds_interpolates_each_seed(world):
     rows = world((0, 1, 2), lambda family, seed: 0.01 * seed * (family == "a"))
     found = only(matching.equal_epsilon(rows, grid=[4.0]), epsilon=4.0)
