@@ -163,6 +163,17 @@ def test_place_that_cannot_be_written_is_one_sentence(tmp_path):
     assert "\n" not in str(refused.value)
 
 
+def test_a_damaged_file_of_an_array_is_not_read_as_numbers(store, tmp_path):
+    array = store.array("x", (2, 1, 5), np.float64, models_per_chunk=2)
+    store.write_blocks([(array, 0, 2, 0, np.arange(10.0).reshape(2, 5))])
+    (file,) = (path for path in (tmp_path / "x" / "c").rglob("*") if path.is_file())
+    content = bytearray(file.read_bytes())
+    content[3] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(StoreError, match=r"could not read .*/x: it is damaged; restore it"):
+        Store(tmp_path).read_block("x", 0, 2, 0)
+
+
 def test_checksum_sees_every_byte():
     values = np.arange(6, dtype=np.float32).reshape(2, 3)
     other = values.copy()
