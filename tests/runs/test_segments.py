@@ -122,6 +122,8 @@ def test_a_state_is_kept_until_the_next_one_is(tmp_path):
     states = tmp_path / "states" / "f"
     assert [path.name for path in states.rglob("*.npz")] == ["0000.npz"]
     assert opened(tmp_path).resume(0, 4) == (0, [])
+    Store(tmp_path).write_arrays("states/f/000000-000004/0000.npz", {"00000": np.ones(3)})
+    assert opened(tmp_path).resume(0, 4) is None  # whole, and not the one that was recorded
     recorded(tmp_path, chunks=((0, 4),), checkpoints=(1,))
     assert not list(states.rglob("*.npz"))
     assert opened(tmp_path).resume(4, 8) is None

@@ -24,9 +24,10 @@ def test_entries_are_written_read_listed_and_deleted(store):
     assert store.read("a/one") == b"1"
     assert store.read("a/none") is None
     assert store.names("a/") == ["a/one", "a/two"]
+    store.write("a/one.json", b"4")
     store.delete("a/one")
     store.delete("a/one")
-    assert store.names() == ["a/two", "b/three"]
+    assert store.names() == ["a/one.json", "a/two", "b/three"]  # what is only named like it stays
     store.delete_under("a/")
     assert store.names() == ["b/three"]
 
@@ -124,6 +125,13 @@ def test_damaged_arrays_are_none(store, damage):
     store.write("s.npz", damage(store.read("s.npz")))
     assert store.read_arrays("s.npz", written) is None
     assert store.read_arrays("missing.npz") is None
+
+
+def test_whole_arrays_of_another_checksum_are_none(store):
+    old = store.write_arrays("x.npz", {"a": np.arange(3)})
+    new = store.write_arrays("x.npz", {"a": np.arange(4)})
+    assert store.read_arrays("x.npz", old) is None
+    np.testing.assert_array_equal(store.read_arrays("x.npz", new)["a"], np.arange(4))
 
 
 def test_unwritten_numbers_are_nan_and_never_zero(store):
