@@ -113,6 +113,39 @@ def test_small_slices_are_listed_without_figures():
     )  # the rest is 144 entries, but of six records only three ever out
 
 
+def test_as_many_members_and_others_as_are_asked_for_are_enough():
+    scores, member = world(12)
+    label = np.arange(N) % 4
+    sides = min(np.sum(member[:, label == 0]), np.sum(~member[:, label == 0]))
+    for fewest, known in ((sides, True), (sides + 1, False)):
+        row = by_name(slice_rows(scores, member, {"class": label}, fewest=int(fewest)))["class", 0]
+        assert (row["auc"] is not None) == known
+
+
+def test_twins_are_one_model():
+    """Models that are each there twice, and said to be twins, say what they say once."""
+    scores, member = world(13)
+    label = np.arange(N) % 2
+    once = slice_rows(scores, member, {"class": label})
+    twice = np.repeat(scores, 2, axis=0), np.repeat(member, 2, axis=0)
+    told = slice_rows(*twice, {"class": label}, twin=np.arange(2 * K) ^ 1)
+    untold = slice_rows(*twice, {"class": label})
+    for one, other in zip(once, told, strict=True):
+        doubled = {name: 2 * one[name] for name in ("entries", "members")}
+        assert other == {name: pytest.approx(value) for name, value in (one | doubled).items()}
+    for end in ("auc_low", "tpr_at_fpr_0.1_low", "difference_low", "p"):
+        assert untold[0][end] != pytest.approx(told[0][end], rel=1e-3), end
+
+
+def test_a_slice_that_never_errs_is_as_sure_as_its_clusters_are_many():
+    _, member = world(14)
+    few = np.arange(N) < 6
+    (_, row) = slice_rows(np.where(few, member, 0.0), member, {"few": few}, fprs=(), fewest=5)
+    assert (row["value"], row["difference"]) == (True, 0.5)
+    assert row["difference_low"] == pytest.approx(0.5 - (1 - 0.025 ** (1 / 6)))
+    assert row["p"] == pytest.approx(2 * 0.5**6)
+
+
 def test_a_slice_that_is_everything_has_nothing_to_be_compared_with():
     scores, member = world(7)
     (row,) = slice_rows(scores, member, {"all": np.zeros(N, int)})

@@ -47,7 +47,8 @@ def l1(parameters: str = "") -> Defence:
     """Penalty strengths["l1"] * sum |theta|; its gradient at 0 is 0."""
 
     def penalty(params: Params, strengths: Strengths) -> Array:
-        return strengths["l1"] * sum(jnp.sum(jnp.abs(leaf)) for leaf in _leaves(params, parameters))
+        # Not jnp.abs: its gradient at 0 is 1, and would push what stands at 0 (a new bias) off it.
+        return strengths["l1"] * sum(jnp.sum(leaf * jnp.sign(leaf)) for leaf in _leaves(params, parameters))
 
     return Defence(("l1",), penalty=penalty)
 

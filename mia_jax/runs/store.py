@@ -425,7 +425,7 @@ def _context(lock_files: bool) -> ts.Context:
 
 
 _CAUSES = (
-    (re.compile(r"crc32c|checksum", re.I), "it is damaged; restore it"),
+    (re.compile(r"crc32c|checksum|digest mismatch|DATA_LOSS", re.I), "it is damaged; restore it"),
     (re.compile(r"No space left|RESOURCE_EXHAUSTED|quota", re.I), "the disk is full; free some space"),
     (re.compile(r"Read-only file system", re.I), "the file system is read-only; make it writable"),
     (re.compile(r"PERMISSION_DENIED|Permission denied", re.I), "permission is denied; make it accessible"),

@@ -84,6 +84,15 @@ def test_interval_of_the_rank_correlation_covers(pearson):
     assert stats.binom.ppf(1e-4, 400, 0.93) <= hits <= stats.binom.ppf(1 - 1e-4, 400, 0.97)
 
 
+def test_interval_of_the_rank_correlation_by_hand():
+    found = dynamics.rank_correlation(np.arange(7), [2, 1, 4, 3, 6, 5, 7])
+    assert found.value == pytest.approx(1 - 6 * 6 / (7 * 48))  # Spearman's formula: six ranks are off by one
+    # .8929 has Fisher's z 1.4360; its variance is (1 + .8929^2 / 2) / 4, its error .5913.
+    assert np.arctanh([found.low, found.high]) == pytest.approx(
+        [1.4360 - 1.96 * 0.5913, 1.4360 + 1.96 * 0.5913], abs=2e-3
+    )
+
+
 def test_rank_correlation_at_its_limits():
     assert dynamics.rank_correlation([1, 2, 3, 4], [1, 4, 9, 16]) == (1.0, 1.0, 1.0, 4)
     assert dynamics.rank_correlation([1, 2, 3, 4], [4, 3, 2, 1]).value == -1.0

@@ -76,6 +76,14 @@ def test_splits_by_a_loop_over_every_order(share, missing):
             np.testing.assert_allclose(getattr(mean, name), expected_mean, atol=1e-12, err_msg=name)
 
 
+def test_a_vulnerability_that_is_the_cut_but_for_rounding_is_high():
+    """Seven of ten calls less two of ten are one half, and 0.49999999999999994 in float64."""
+    v = np.tile([0.7 - 0.2, 0.7 - 0.2, 0.4, 0.1], (2, 1))
+    assert v.max() < 0.5
+    found = dynamics.foretelling_of_halves(v, v, 0.25, cut=0.5)
+    assert (found.early.precision, found.early.recall) == (1.0, 0.5)
+
+
 def world(rng, truth_early, truth_final, models=64):
     """Calls whose true vulnerabilities are given, at two checkpoints."""
     member = rng.random((models, truth_final.size)) < 0.5

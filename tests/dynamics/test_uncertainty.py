@@ -94,6 +94,16 @@ def test_values_as_elsewhere_and_errors_by_a_loop(missing, twin):
     assert found.displacement.low == pytest.approx(low)
 
 
+def test_a_model_without_calls_at_the_end_has_no_say_in_the_end():
+    first, last, member, _ = drawn(1, records=30)
+    at_last = np.repeat(np.arange(8)[:, None] != 5, 30, axis=1)
+    rest = np.arange(8) != 5
+    found = dynamics.center_interval(first, last, member, None, at_last)
+    alone = dynamics.center_interval(first[rest], last[rest], member[rest])
+    assert found.vulnerability == pytest.approx(alone.vulnerability)
+    assert (found.vulnerability.degrees, found.change.degrees) == (6, 7)
+
+
 def test_an_attack_that_never_errs_is_not_certain():
     member = np.random.default_rng(1).random((12, 30)) < 0.5
     found = dynamics.center_interval(~member & member, member, member)

@@ -30,12 +30,39 @@ def _kept(**values: tuple[float, float]) -> dict:
         ({"a": (-0.1, 1e-4), "b": (-0.2, 0.04)}, "not supported"),
         ({"a": (0.1, 1e-4), "b": (-0.2, 1e-4)}, "undecided"),
         ({"a": (0.1, 0.03), "b": (0.2, 0.04)}, "undecided"),  # Holm: .06 and .06
+        ({"a": (0.1, 1e-9), "b": (0.2, 0.5)}, "undecided"),  # one set alone is sure
         ({"a": (0.1, 1e-9)}, "undecided"),
     ],
 )
 def test_a_verdict_asks_for_one_sign_on_every_set(values: dict, said: str) -> None:
     kept = _kept(**values)
     assert claims.verdict(0, claims.findings(kept, {0: ("a", "b")})) == said
+
+
+def _contrast(**values: object) -> dict:
+    """A result whose only contrast, LSTM less MLP, is this."""
+    row = {"family_a": "lstm", "family_b": "mlp", "attack": claims.ATTACK, "value": 0.1, "p": 1e-6}
+    return {"contrasts": [row | values]}
+
+
+@pytest.mark.parametrize(
+    ("place", "values", "supporting"),
+    [
+        (
+            1,
+            {"what": "auc_gain", "defence": "l2", "strength": "mean"},
+            -1,
+        ),  # L2 takes less off the LSTM's AUC
+        (2, {"what": "accuracy_loss", "defence": "dp_sgd", "strength": "mean"}, 1),  # and costs it more
+        (3, {"what": "accuracy_at_auc", "defence": "parameter_noise", "auc": 0.6}, -1),  # and it keeps less
+    ],
+)
+def test_what_supports_a_claim_on_defences_has_its_sign(place: int, values: dict, supporting: int) -> None:
+    for sign, said in ((supporting, "supported"), (-supporting, "not supported")):
+        kept = {name: _contrast(**values, **{"value": 0.1 * sign}) for name in ("a", "b")}
+        assert claims.verdict(place, claims.findings(kept, {place: ("a", "b")})) == said
+    turned = {"a": _contrast(**values, family_a="mlp", family_b="lstm")}
+    assert claims.findings(turned, {place: ("a",)}) == []
 
 
 def test_the_committed_pages_are_made_of_the_committed_results() -> None:

@@ -34,11 +34,11 @@ def signals(rng, *shape):
     return Signals(*(rng.normal(size=shape).astype(np.float32) for _ in Signals._fields))
 
 
-def recorded(place, chunks=((0, 4), (4, 8), (8, 10)), models_per_chunk=CHUNK):
+def recorded(place, chunks=((0, 4), (4, 8), (8, 10)), models_per_chunk=CHUNK, checkpoints=(0, 1)):
     """Everything that is written of made-up models: {name: [K, T, …]}, and the segments."""
     rng, kept, told = np.random.default_rng(0), opened(place), {}
     for start, stop in chunks:
-        for t in (0, 1):
+        for t in checkpoints:
             count = stop - start
             pool, population, test = (signals(rng, count, size) for size in (N, Z, Z))
             seen = rng.integers(-1, 9, (count, N)).astype(np.int32)
@@ -51,8 +51,8 @@ def recorded(place, chunks=((0, 4), (4, 8), (8, 10)), models_per_chunk=CHUNK):
                 "pool/last_seen": seen,
                 "pool/logits": logits["pool"],
             }.items():
-                told.setdefault(name, [[], []])[t].append(values)
-    return {name: np.stack([np.concatenate(one) for one in of], axis=1) for name, of in told.items()}
+                told.setdefault(name, {}).setdefault(t, []).append(values)
+    return {name: np.stack([np.concatenate(one) for one in of.values()], axis=1) for name, of in told.items()}
 
 
 PARTS = [slice(None), slice(0, 1), slice(3, 5), slice(9, 10), slice(2, 9), slice(-3, None)]
@@ -100,6 +100,42 @@ def test_models_of_chunks_that_overlap_are_counted_once(tmp_path):
     assert opened(tmp_path).models_finished() == 7
     recorded(tmp_path, chunks=((7, 10),), models_per_chunk=1)
     assert opened(tmp_path).models_finished() == 10
+
+
+def test_of_chunks_that_overlap_the_one_that_is_further_stays(tmp_path):
+    recorded(tmp_path, chunks=((0, 4),), models_per_chunk=1, checkpoints=(0,))
+    recorded(tmp_path, chunks=((2, 6),), models_per_chunk=1)
+    assert opened(tmp_path).chunks(4) == [(0, 2), (2, 6), (6, 10)]
+
+
+def test_models_of_an_unfinished_chunk_are_not_read(tmp_path):
+    recorded(tmp_path, chunks=((0, 4), (4, 8)))
+    recorded(tmp_path, chunks=((8, 10),), checkpoints=(0,))
+    kept = opened(tmp_path)
+    assert (kept.models_finished(), kept.segments_left(8, 10), kept.segments_left(0, 4)) == (8, 1, 0)
+    with pytest.raises(RunError, match="holds 8 of 10 finished models of family f"):
+        kept.signal("pool/log_prob", 0, models=slice(0, 4))
+
+
+def test_a_state_is_kept_until_the_next_one_is(tmp_path):
+    recorded(tmp_path, chunks=((0, 4),), checkpoints=(0,))
+    states = tmp_path / "states" / "f"
+    assert [path.name for path in states.rglob("*.npz")] == ["0000.npz"]
+    assert opened(tmp_path).resume(0, 4) == (0, [])
+    Store(tmp_path).write_arrays("states/f/000000-000004/0000.npz", {"00000": np.ones(3)})
+    assert opened(tmp_path).resume(0, 4) is None  # whole, and not the one that was recorded
+    recorded(tmp_path, chunks=((0, 4),), checkpoints=(1,))
+    assert not list(states.rglob("*.npz"))
+    assert opened(tmp_path).resume(4, 8) is None
+
+
+def test_segments_of_another_making_and_models_too_many_are_refused(tmp_path):
+    recorded(tmp_path)
+    with pytest.raises(RunError, match="records models 0 to 3 of another run"):
+        opened(tmp_path, hash="other")
+    with pytest.raises(RunError, match=r"num_models is 7 here, and 8 models of family f .* may only grow"):
+        opened(tmp_path, num_models=7)
+    assert opened(tmp_path, num_models=12).models_finished() == 10
 
 
 def damage(place, name, change):

@@ -146,8 +146,10 @@ def test_of_two_who_wait_for_the_dead_one_is_refused(store):
         pass
 
 
-def test_who_was_taken_for_dead_hears_of_it(store):
-    lease = hold(store, silence=0.08)
+@pytest.mark.parametrize("silence", [0.08, 1000.0])
+def test_who_was_taken_for_dead_hears_of_it(store, silence):
+    """When its sign is next renewed, or at the end, if it is not renewed before."""
+    lease = hold(store, silence=silence)
 
     def work():
         with lease:

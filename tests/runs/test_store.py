@@ -24,9 +24,10 @@ def test_entries_are_written_read_listed_and_deleted(store):
     assert store.read("a/one") == b"1"
     assert store.read("a/none") is None
     assert store.names("a/") == ["a/one", "a/two"]
+    store.write("a/one.json", b"4")
     store.delete("a/one")
     store.delete("a/one")
-    assert store.names() == ["a/two", "b/three"]
+    assert store.names() == ["a/one.json", "a/two", "b/three"]  # what is only named like it stays
     store.delete_under("a/")
     assert store.names() == ["b/three"]
 
@@ -126,6 +127,13 @@ def test_damaged_arrays_are_none(store, damage):
     assert store.read_arrays("missing.npz") is None
 
 
+def test_whole_arrays_of_another_checksum_are_none(store):
+    old = store.write_arrays("x.npz", {"a": np.arange(3)})
+    new = store.write_arrays("x.npz", {"a": np.arange(4)})
+    assert store.read_arrays("x.npz", old) is None
+    np.testing.assert_array_equal(store.read_arrays("x.npz", new)["a"], np.arange(4))
+
+
 def test_unwritten_numbers_are_nan_and_never_zero(store):
     array = store.array("x", (4, 2, 3), np.float32, models_per_chunk=2)
     store.write_blocks([(array, 0, 2, 0, np.zeros((2, 3), np.float32))])
@@ -161,6 +169,17 @@ def test_place_that_cannot_be_written_is_one_sentence(tmp_path):
     with pytest.raises(StoreError, match="could not write") as refused:
         Store(tmp_path / "file").write("x", b"1")
     assert "\n" not in str(refused.value)
+
+
+def test_a_damaged_file_of_an_array_is_not_read_as_numbers(store, tmp_path):
+    array = store.array("x", (2, 1, 5), np.float64, models_per_chunk=2)
+    store.write_blocks([(array, 0, 2, 0, np.arange(10.0).reshape(2, 5))])
+    (file,) = (path for path in (tmp_path / "x" / "c").rglob("*") if path.is_file())
+    content = bytearray(file.read_bytes())
+    content[3] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(StoreError, match=r"could not read .*/x: it is damaged; restore it"):
+        Store(tmp_path).read_block("x", 0, 2, 0)
 
 
 def test_checksum_sees_every_byte():

@@ -95,6 +95,28 @@ def test_pools_are_averaged_and_a_row_that_one_lacks_is_left_out():
     assert not [row for row in contrasts(samples, 0.95) if row.get("strength") == 0.1]
 
 
+def test_twins_of_a_pool_are_one_target():
+    """Models that are each there twice, as twins, are as many targets as there are different ones."""
+    rng = np.random.default_rng(5)
+    member = np.repeat(rng.random((K // 2, N)) < 0.5, 2, axis=0)
+    arms = {}
+    for family in "ab":
+        for name, strength in (("none", 0.0), ("l2", 1.0)):
+            scores = np.repeat(rng.normal(size=(K // 2, N)), 2, axis=0) + member
+            arms[family, name, strength] = {"loss": measured_auc(scores, member)}
+    alone, told = (contrasts([Sample(twin, arms)], 0.95)[0] for twin in (NO_TWIN, np.arange(K) ^ 1))
+    once = {key: {"loss": halved(one["loss"])} for key, one in arms.items()}
+    half = contrasts([Sample(NO_TWIN[::2], once)], 0.95)[0]
+    assert told["error"] == pytest.approx(half["error"])
+    assert (alone["degrees"], told["degrees"], half["degrees"]) == (K - 1, K // 2 - 1, K // 2 - 1)
+    assert alone["error"] != pytest.approx(half["error"], rel=0.05)
+
+
+def halved(one):
+    """The same estimate of every second model: each has twice the weight."""
+    return one._replace(influence=2.0 * one.influence[::2], known=one.known[::2])
+
+
 def test_what_is_measured_of_releases_survives_a_file(tmp_path):
     sample, _, _ = pool(2)
     by_sigma = {0.5: sample.arms["a", "none", 0.0], 0.01: sample.arms["b", "l2", 1.0]}

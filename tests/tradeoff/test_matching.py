@@ -216,12 +216,21 @@ def test_an_epsilon_that_is_none_infinite_or_0_is_no_point(world, epsilon):
     assert found[0]["auc_a"] == pytest.approx(0.60)
 
 
-def test_promises_of_another_relation_or_delta_are_not_compared(world):
+@pytest.mark.parametrize("changed", [{"relation": "replace-one"}, {"delta": 1e-6}, {"gamma": 0.16}])
+def test_promises_of_another_relation_delta_or_gamma_are_not_compared(world, changed):
     rows = world()
-    other = [r | {"relation": "replace-one"} if r["family"] == "b" else r for r in rows.privacy]
+    assert matching.equal_epsilon(rows)
+    other = [r | changed if r["family"] == "b" else r for r in rows.privacy]
     assert matching.equal_epsilon(dataclasses.replace(rows, privacy=other)) == []
-    other = [r | {"delta": 1e-6} if r["family"] == "b" else r for r in rows.privacy]
+
+
+@pytest.mark.parametrize("changed", [{"relation": "replace-one"}, {"kind": "nominal"}])
+def test_only_the_promise_that_stands_for_a_defence_is_compared(world, changed):
+    rows = world()
+    other = [r | changed for r in rows.privacy]
     assert matching.equal_epsilon(dataclasses.replace(rows, privacy=other)) == []
+    both = matching.equal_epsilon(dataclasses.replace(rows, privacy=[*rows.privacy, *other]))
+    assert both == matching.equal_epsilon(rows) != []
 
 
 def test_equal_epsilon_over_seeds_interpolates_each_seed(world):
