@@ -65,13 +65,13 @@ def text(results: Results, shown: Shown, more: str) -> str:
             "## In short",
             *_short(found, shown),
             *_rule(results, found),
+            *(part for place in range(len(CLAIMS)) for part in _claim(place, found, results)),
+            *_through_training(shown),
+            *_defences(results, shown, more),
             "## How it was run",
             "Every family of a set has the same records, members, seeds and settings; recurrent ones read images row "
             "by row, and Location-30 in steps of features.",
             markdown.table(tables.settings(results)),
-            *(part for place in range(len(CLAIMS)) for part in _claim(place, found, results)),
-            *_through_training(shown),
-            *_defences(results, shown, more),
             *_commands(results, more),
         ]
     )
@@ -84,9 +84,9 @@ def _short(found: Sequence[Finding], shown: Shown) -> list[str]:
         own = [one for one in found if one.claim == place]
         signs = ", ".join(f"{tables.set_of(one.name)} {_sign(one)}" for one in own)
         why = ": sets contradict each other" if contradictory(own) else ""
-        lines.append((place + 1, claim.text, f"**{verdict(place, found)}**{why}", signs))
+        lines.append((f"{place + 1}. {claim.text}", f"**{verdict(place, found)}**{why}", signs))
     return [
-        markdown.table(Table(("", "claim", "verdict", "on each set"), lines)),
+        markdown.table(Table(("claim", "verdict", "on each set"), lines)),
         "“+”: surely as claimed; “-”: surely the contrary; “?”: not told from nothing.",
         *markdown.drawn(shown, [drawing.CLAIMS]),
     ]
