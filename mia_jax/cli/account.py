@@ -84,7 +84,8 @@ def _answer() -> list[str]:
     if sigma is None:
         sigma = _shown(accounting.noise_multiplier(target_epsilon=given.target_epsilon, **training))
         lines.append(f"noise multiplier {sigma:g} keeps epsilon at or below {given.target_epsilon:g}")
-    lines.append(f"epsilon {accounting.epsilon(noise_multiplier=sigma, **training):.4g}")
+    cost = accounting.epsilon(noise_multiplier=sigma, **training)
+    lines.append(f"epsilon {cost:.4g}" + (": nothing is promised" if math.isinf(cost) else ""))
     lines += [
         f"  {events.describe(noise_multiplier=sigma, **training)}",
         _other_relation(sigma, training),

@@ -31,7 +31,7 @@ def help_text(command: Callable[[], None], config: str = "digits.py") -> str:
         text += [
             "",
             "Fields of the config, each settable as --config.FIELD=VALUE. Shown is the value of a field that the",
-            "config file leaves out, and what else it may be:",
+            "config file leaves out, and what else it may be. Several names have commas between them:",
             *_field_lines(),
         ]
         text += [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +23,9 @@ FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 """Exit codes: of what the same command may do better another time, of what it never will, and of Ctrl-C."""
 
 
+OF_FAMILIES = "Which families there are stands in the config file: copy one and name it with --config."
+
+
 def start(main: Callable[[], None], command: Callable[[], None], *, config: str = "digits.py") -> None:
     """Parse the flags, run `main` and end with the right exit code.
 
@@ -30,7 +34,7 @@ def start(main: Callable[[], None], command: Callable[[], None], *, config: str 
 
     def parse(argv: Sequence[str]) -> list[str]:
         if {"--help", "-h", "-help", "--helpfull"} & set(argv):
-            print(help_text(command, config))
+            _print_help(help_text(command, config))
             sys.exit(0)
         try:
             rest = flags.FLAGS(_with_config(argv, config))
@@ -66,6 +70,16 @@ def start(main: Callable[[], None], command: Callable[[], None], *, config: str 
     # absl shows INFO of every library; of a backend that is not there nobody needs to hear.
     logging.getLogger("jax").setLevel(logging.WARNING)
     app.run(guarded, flags_parser=parse)
+
+
+def _print_help(text: str) -> None:
+    """Print a long text, of which a reader such as head may want only the beginning."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # nothing is left to be flushed at exit
 
 
 def _use_devices() -> None:
@@ -121,7 +135,8 @@ def _config_sentence(error: Exception, argv: Sequence[str]) -> str:
     flag = next((word for word in argv if unknown and re.match(rf"--?config\S*\.{unknown[1]}\b", word)), None)
     if unknown and flag:
         meant = f" Did you mean {unknown[2]!r}?" if unknown[2] else ""
-        return f"{flag}: the config has no field {unknown[1]!r}.{meant} --help lists the fields."
+        more = "" if unknown[2] or ".families." not in flag else f" {OF_FAMILIES}"
+        return f"{flag}: the config has no field {unknown[1]!r}.{meant}{more} --help lists the fields."
     file = _config_file(argv)
     reason = "no such file" if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
     if isinstance(error, AttributeError) and "'get_config'" in reason:

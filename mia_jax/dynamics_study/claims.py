@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mia_jax.dynamics_study.rows import FAMILY, Arm, Claim, Interval
+from mia_jax.report.formatting import listed
 from mia_jax.statistics.multiple_testing import holm
 
 Verdict = Literal["supported", "not supported", "undecided"]
@@ -63,7 +64,8 @@ def _factors(arms: Sequence[Arm], compared: Sequence[Mapping[str, Any]], alpha: 
         f"{len(rows)}); not supported where all lie within ±{SMALL:g} with their intervals."
     ]
     verdicts: list[Verdict] = []
-    for factor in dict.fromkeys(row["factor"] for row in rows):
+    varied = list(dict.fromkeys(row["factor"] for row in rows))
+    for factor in varied:
         own = [bool(sure) for row, sure in zip(rows, significant, strict=True) if row["factor"] == factor]
         none = all(row["low"] > -SMALL and row["high"] < SMALL for row in rows if row["factor"] == factor)
         verdicts.append("supported" if np.mean(own) > 0.5 else "not supported" if none else "undecided")
@@ -73,7 +75,8 @@ def _factors(arms: Sequence[Arm], compared: Sequence[Mapping[str, Any]], alpha: 
     overall = verdicts[0] if len(set(verdicts)) == 1 else "undecided"
     return Claim(
         2,
-        "What is varied, as the paper does dataset, architecture and optimizer, changes that rate and severity.",
+        f"What is varied here, {listed([_named(name).lower() for name in varied])}, changes that rate and severity; "
+        "the paper says so of dataset, architecture and optimizer.",
         overall,
         tuple(evidence),
     )

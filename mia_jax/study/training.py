@@ -11,7 +11,7 @@ import jax
 
 from mia_jax import config as configs
 from mia_jax import data, defences, keys, membership, models, probes
-from mia_jax.config import Config, FamilyConfig
+from mia_jax.config import Config, ConfigError, FamilyConfig
 from mia_jax.defences import Defended
 from mia_jax.parallel import model_mesh
 from mia_jax.progress import Reporter, Silent
@@ -47,7 +47,11 @@ def prepare(config: Config, *, noise_multiplier: float | None = None) -> Prepare
     config that cannot give an answer.
     """
     left_out = without.rows_of(config)
-    check_references(config, 0 if left_out is None else left_out.size)
+    try:
+        check_references(config, 0 if left_out is None else left_out.size)
+    except ConfigError:
+        data.load(config.data, config.canaries)  # sizes that the records cannot give have to be mended first
+        raise
     dataset = data.load(config.data, config.canaries)
     left_out = without.rows_of(config, dataset.facts["fingerprint"])
     families, built = models.build_families(config.families, dataset)

@@ -65,6 +65,16 @@ def numbers(workdir):
             ["--config.training.epochs=many"],
             "--config.training.epochs is 'many': it must be a whole number.",
         ),
+        (
+            "run",
+            ["--config.families.gru.kind=gru"],
+            "the config has no field 'gru'. Which families there are stands in the config file: copy one and name it",
+        ),
+        (
+            "run",
+            ["--config.data.pool_size=5000"],
+            "config.data.pool_size 5000 + population_size 400 + test_size 0 (at least 1) is 5401: 'digits' has 1797",
+        ),
         ("run", ["--config=missing.py"], "--config=missing.py: the config cannot be read: no such file"),
         ("train", ["--config.training.epochs=0"], "config.training.epochs is 0: it must be at least 1."),
         ("train", ["--config.data.source=npz:missing.npz"], "there is no file"),
