@@ -4,6 +4,7 @@ import dataclasses
 import io
 import itertools
 import json
+import types
 
 import numpy as np
 import pytest
@@ -100,6 +101,24 @@ def test_differences_at_a_level_are_read_off_the_curves(rows):
                     values.append(np.interp(row["level"], x[after - 1 : after + 1], y[after - 1 : after + 1]))
                 read.append(values[0] - values[1])
             assert row["pools"] == pytest.approx(read)
+
+
+def test_the_level_that_stands_for_all_is_the_last_up_to_nine_tenths():
+    """Each pair of families at its own; where the only one lies above, that one."""
+    levels = {"wide": (0.5, 0.9, 1.0), "deep": (0.2,), "others": (0.1, 0.3)}
+    rows = types.SimpleNamespace(
+        families=["mlp", "wide", "deep"],
+        at_levels=[
+            {"variant": variant, "matched": matched, "family": family, "level": level}
+            for variant in ("", "slow")
+            for matched in ("gap", "loss_gap")
+            for family, some in levels.items()
+            for level in some
+        ],
+    )
+    found = at_one_level(rows, "gap", "slow")
+    assert [(row["family"], row["level"]) for row in found] == [("wide", 0.9), ("deep", 0.2), ("others", 0.1)]
+    assert {(row["variant"], row["matched"]) for row in found} == {("slow", "gap")}
 
 
 def test_the_mean_of_all_others_is_the_mean(rows):

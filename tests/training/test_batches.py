@@ -100,3 +100,11 @@ def test_there_is_room_for_every_batch_of_a_training(size, batch, steps):
     assert steps * law.sf(batches.room) <= 1e-24
     assert batches.room == size or steps * law.sf(batches.room - 1) > 1e-24
     assert batches.physical == batches.room
+
+
+def test_a_cap_that_no_batch_reaches_is_none():
+    sizes = {"num_examples": 200, "batch_size": 32, "steps": 420}
+    free = batches_of("poisson", **sizes)
+    assert batches_of("truncated_poisson", **sizes, max_batch=199).physical == free.physical < 199
+    cut = batches_of("truncated_poisson", **sizes, max_batch=40)
+    assert (cut.physical, cut.room, cut.expected) == (40, free.room, 32)

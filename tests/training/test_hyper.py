@@ -121,6 +121,16 @@ def test_weight_decay_is_decoupled_from_the_gradient_of_every_optimizer(name):
     np.testing.assert_allclose(steps[0], steps[1] - 0.1 * 0.5 * params, rtol=1e-6, atol=1e-8)
 
 
+def test_the_schedule_of_a_model_with_fewer_steps_runs_as_much_faster():
+    config = TrainingConfig(epochs=3, optimizer="sgd", learning_rate=1.0, schedule="linear")
+    method = optimizer_of(config, jax.tree.map(lambda leaf: leaf[0], hyper_of(config, 1)), 4, jnp.float32(2))
+    state, moved = method.init(jnp.zeros(())), []
+    for _ in range(6):  # two steps an epoch, of which all others have four
+        update, state = method.update(jnp.ones(()), state)
+        moved.append(-float(update))
+    np.testing.assert_allclose(moved, 1.0 - np.arange(6) / 6, rtol=1e-6)
+
+
 def test_a_model_that_diverges_leaves_the_others_alone(
     train, tiny_dropout, five, adam, whole, assert_same_bits
 ):
