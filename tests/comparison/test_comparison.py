@@ -12,6 +12,7 @@ from scipy import stats
 
 from mia_jax import comparison, data, metrics
 from mia_jax.comparison import tables, writing
+from mia_jax.comparison.measuring import levels
 from mia_jax.comparison.rows import at_one_level, at_the_end
 from mia_jax.config import ComparisonConfig, ConfigError
 from mia_jax.runs import run_directory
@@ -119,6 +120,17 @@ def test_the_level_that_stands_for_all_is_the_last_up_to_nine_tenths():
     found = at_one_level(rows, "gap", "slow")
     assert [(row["family"], row["level"]) for row in found] == [("wide", 0.9), ("deep", 0.2), ("others", 0.1)]
     assert {(row["variant"], row["matched"]) for row in found} == {("slow", "gap")}
+
+
+def test_levels_are_the_multiples_that_every_curve_comes_to_for_good():
+    def curve(*values):
+        return [types.SimpleNamespace(value=value) for value in values]
+
+    rising, late = curve(0.05, 0.2, 0.3), curve(0.12, 0.35, 0.18, 0.4)
+    assert 0.3 / 0.1 < 3  # in float64
+    assert levels(0.1, rising) == [0.1, 0.2, 0.3]
+    assert levels(0.1, rising, late) == [0.2, 0.3]
+    assert levels(0.1, rising, curve(0.5, 0.6)) == []
 
 
 def test_the_mean_of_all_others_is_the_mean(rows):

@@ -20,9 +20,10 @@ from mia_jax.config import (
     ReportConfig,
     TradeoffConfig,
     TrainingConfig,
+    to_mapping,
 )
 from mia_jax.runs import run_directory
-from mia_jax.runs.identity import RunError
+from mia_jax.runs.identity import RunError, flat
 from mia_jax.tradeoff import arms, runner, tradeoff
 from mia_jax.tradeoff.arms import CHANGES
 from mia_jax.tradeoff.writing import write_tradeoff
@@ -203,11 +204,35 @@ def test_a_seed_is_other_models_on_a_pool_that_shares_no_record(config):
     assert not records[0] & records[1]
 
 
-def test_every_defence_of_the_grid_changes_what_it_says(config):
+def test_the_pools_of_seeds_begin_at_the_configs_own(config):
+    third = dataclasses.replace(config.data, pool_number=2)
+    both = arms(dataclasses.replace(config, data=third, tradeoff=TradeoffConfig(seeds=(3, 5))))
+    assert [arm.config.data.pool_number for arm in both] == [2, 3]
+
+
+WHERE = {
+    "l2": ("regularization", "l2"),
+    "l2_norm": ("regularization", "l2_norm"),
+    "l1": ("regularization", "l1"),
+    "label_smoothing": ("regularization", "label_smoothing"),
+    "weight_decay": ("training", "weight_decay"),
+    "dropout": ("families", "mlp", "dropout"),
+    "adversarial": ("adversarial", "radius"),
+    "dp_sgd": ("dp_sgd", "epsilon"),
+    "label_privacy": ("label_privacy", "epsilon"),
+}
+
+
+def test_every_defence_of_the_grid_changes_its_own_field_and_no_other(config):
+    assert set(WHERE) == set(CHANGES)
     grid = dict.fromkeys(CHANGES, (0.25,))
-    for arm in arms(dataclasses.replace(config, tradeoff=TradeoffConfig(grid=grid)))[1:]:
-        plain = json.dumps(dataclasses.asdict(arms(config)[0].config), default=str)
-        assert plain != json.dumps(dataclasses.asdict(arm.config), default=str)
+    plain, *defended = arms(dataclasses.replace(config, tradeoff=TradeoffConfig(grid=grid)))
+    assert [arm.defence for arm in defended] == list(grid)
+    before = flat(to_mapping(plain.config))
+    for arm in defended:
+        after = flat(to_mapping(arm.config))
+        changed = {name: value for name, value in after.items() if value != before.get(name)}
+        assert changed == {".".join(WHERE[arm.defence]): 0.25}
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import pytest
 
 from mia_jax import keys
 from mia_jax.config import TrainingConfig
+from mia_jax.defences import batches_of, dp_sgd
 from mia_jax.training import hyper_of
 from mia_jax.training.segment import epoch_order, last_seen
 from mia_jax.training.shadow import all_models, recipe_of
@@ -53,6 +54,23 @@ def test_batches_are_full_then_one_is_short_then_they_are_empty(tiny, membership
     for size, epochs in zip(sizes, counts, strict=True):
         expected = [min(4, max(0, size - 4 * batch)) for batch in range(counts.shape[-1])]
         np.testing.assert_array_equal(epochs, np.broadcast_to(expected, epochs.shape))
+
+
+def test_under_a_private_gradient_the_absence_of_a_record_moves_no_other(tiny, membership_with):
+    """Which batch another record is in must not tell whether this one is there."""
+    whole, config = membership_with((12,)), TrainingConfig(batch_size=4)
+    private = dp_sgd(batches_of("shuffle", num_examples=12, batch_size=4, steps=3))
+    gap = whole._replace(mask=np.arange(12)[None] != 5)
+    (before, all_valid), (after, valid) = (
+        epoch_order(
+            recipe_of(tiny, one, config, private),
+            jax.tree.map(lambda leaf: leaf[0], all_models(keys.roots(0), one, hyper_of(config, 1))),
+            np.int32(1),
+        )
+        for one in (whole, gap)
+    )
+    np.testing.assert_array_equal(after, before)
+    np.testing.assert_array_equal(valid, all_valid & (before != 5))
 
 
 @pytest.mark.parametrize(("order", "distinct"), [("shuffle", 4), ("fixed", 1)])
