@@ -196,7 +196,8 @@ def _against_the_rest(
         return {}
     other, influence = auc_of(table.ranked, rest & table.held, rest & ~table.held)
     error = disjoint_spread(own[1], part.entries, influence, rest, table.twin)
-    found = difference(own[0] - other, error, error, part.entries, table.confidence)
+    fewer = min(part.entries, rest, key=lambda entries: min(clusters(entries)))
+    found = difference(own[0] - other, error, error, fewer, table.confidence)
     ends = Interval(found.low, found.high)
     return _estimate("difference", found.value, ends) | {"p": found.p}
 

@@ -146,6 +146,14 @@ def test_a_slice_that_never_errs_is_as_sure_as_its_clusters_are_many():
     assert row["p"] == pytest.approx(2 * 0.5**6)
 
 
+def test_a_slice_and_its_rest_are_told_apart_as_surely_as_the_smaller_one_can_be():
+    member = np.random.default_rng(4).random((8, 36)) < 0.5
+    small = np.arange(36) < 6  # in it members stand always first, in the rest all are tied: nothing varies
+    rows = slice_rows(np.where(small, member, 0.0), member, {"part": small}, fprs=(), fewest=5)
+    assert [row["difference"] for row in rows] == [-0.5, 0.5]
+    assert rows[0]["p"] == rows[1]["p"] == pytest.approx(2 * 0.5**6)
+
+
 def test_a_slice_that_is_everything_has_nothing_to_be_compared_with():
     scores, member = world(7)
     (row,) = slice_rows(scores, member, {"all": np.zeros(N, int)})
