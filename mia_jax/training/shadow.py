@@ -20,6 +20,7 @@ from mia_jax.config import TrainingConfig
 from mia_jax.defences.base import PLAIN, Defence
 from mia_jax.keys import Roots, per_model, roots
 from mia_jax.models.base import Model
+from mia_jax.models.checks import check_model
 from mia_jax.parallel import MODELS, model_mesh, place
 from mia_jax.training import memory
 from mia_jax.training.feeding import BLOCK_BYTES, Feed, InBlocks, Parts, resident, to_host
@@ -297,6 +298,9 @@ def train_shadow_models(
     programs = programs_of(recipe, mesh, sizes.models_together, tuple(probes))
     parts = (dataset.pool, dataset.population, dataset.test)
     one_record = jax.tree.map(lambda leaf: leaf[0], parts[0].x)
+    check_model(model, one_record, dataset.num_classes)
+    if epochs[-1] > training.epochs:
+        raise ValueError(f"epochs is {epochs}: its last must be at most training.epochs, {training.epochs}.")
     own_keys = record_keys(keys.attack, dataset.pool.size) if probes else None
     fed = training if training.feed != "auto" else dataclasses.replace(training, feed=sizes.feed)
     if memory.stays_resident(fed, parts, mesh):

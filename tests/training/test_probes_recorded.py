@@ -189,7 +189,9 @@ def test_a_model_is_asked_no_more_often_without_probes(train, tiny_dropout, five
         return tiny_dropout.apply(params, x, key=key, train=train)
 
     train(tiny_dropout._replace(apply=apply), five, adam, (1,))
-    assert asked["observe"] == 3, "once each for the pool, the population and the test records"
+    assert asked["observe"] == 1 + 3, (
+        "once for its shape, and each for the pool, the population and the test records"
+    )
 
 
 def test_memory_does_not_hold_a_gradient_for_each_record(dataset, five, adam):
