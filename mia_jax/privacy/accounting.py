@@ -30,6 +30,7 @@ from mia_jax.privacy.events import (
     neighbouring_relation,
 )
 from mia_jax.privacy.gaussian import analytic_gaussian_epsilon
+from mia_jax.validation import check_number
 
 if TYPE_CHECKING:
     import dp_accounting
@@ -138,8 +139,8 @@ def noise_multiplier(
     training = _checked(
         num_examples, batch_size, steps, 1.0, delta, accountant, sampling, max_batch, relation
     )
-    if not target_epsilon > 0:
-        raise ValueError(f"target_epsilon is {target_epsilon}: it must be above 0; infinite for no noise.")
+    above = "be above 0; infinite for no noise"
+    check_number("target_epsilon", target_epsilon, lambda target: target > 0, above)
     return _noise_multiplier(training, float(target_epsilon))
 
 
@@ -296,13 +297,13 @@ def _checked(
     check_accountant(accountant, delta)
     if accountant == "rdp" and sampling == "truncated_poisson":
         raise ValueError(
-            "accountant 'rdp' has nothing for sampling 'truncated_poisson': it needs accountant 'pld', or "
+            "accountant is 'rdp' and sampling 'truncated_poisson': of these two 'pld' alone has a bound; take that, or "
             "sampling 'poisson' and batches that are never cut."
         )
     if accountant == "rdp" and sampling == "poisson" and relation == "replace":
         raise ValueError(
-            "accountant 'rdp' has nothing for sampling 'poisson' under relation 'replace': it needs "
-            "accountant 'pld', or relation 'add_or_remove'."
+            "accountant is 'rdp', sampling 'poisson' and relation 'replace': for these 'pld' alone has a bound; take "
+            "that, or relation 'add_or_remove'."
         )
     cap = None if max_batch is None else int(max_batch)
     sizes = (int(num_examples), int(batch_size), int(steps))
