@@ -11,6 +11,7 @@ import jax
 
 from mia_jax import config as configs
 from mia_jax import data, defences, keys, membership, models, probes
+from mia_jax.command import as_typed
 from mia_jax.config import Config, FamilyConfig
 from mia_jax.defences import Defended
 from mia_jax.parallel import model_mesh
@@ -134,7 +135,8 @@ def _begin(
     for sentence in privacy.sentences(config, ready.defended):
         tell.say(sentence)
     if config.tradeoff.grid:
-        tell.say("note: config.tradeoff is for scripts/tradeoff.py; this is the study without its defences")
+        note = "note: config.tradeoff is for scripts/tradeoff.py; this is the study without its defences"
+        tell.say(as_typed(note))
     work = work_of(run, plans, team.count)
     team.share("work", work._asdict())
     return ready, work
