@@ -31,7 +31,7 @@ from mia_jax.attacks import lira
 from mia_jax.attacks.base import check_signal
 from mia_jax.auditing import epsilon_ceiling, epsilon_lower_bound, one_run_epsilon
 from mia_jax.types import Array
-from mia_jax.validation import as_mask
+from mia_jax.validation import as_mask, as_numbers, as_twin, check_confidence, check_number
 
 RELATION = "add-or-remove"
 
@@ -94,6 +94,7 @@ def audit_rows(
     if np.ndim(scaled_logit) == 2 and not np.shape(scaled_logit)[1]:
         return []
     usable = _checked(scaled_logit, member, valid).usable
+    check_confidence(confidence)
     one = one_run(scaled_logit, member, delta=delta, guesses=guesses, confidence=confidence, valid=valid)
     bounds = {
         "joint_runs": joint_runs(
@@ -189,6 +190,7 @@ def one_run(
     everyone = np.full(models, models > FEWEST_REFERENCES)
     ranked = "LiRA against all other models" if everyone.any() else "the scaled logit"
     correct, made = _guess(_scores(seen, everyone), seen.member, seen.usable, guesses)
+    check_confidence(confidence)
     each = 1.0 - (1.0 - confidence) / 2
     bounds = [_proven(count, made, canaries, delta, each) for count in correct.tolist()]
     how = f"the {made} of {canaries} canaries that {ranked} ranks highest and lowest are called in and out"
@@ -255,10 +257,10 @@ def many_runs(
 
 def _checked(scaled_logit: Array, member: Array, valid: Array | None) -> _Seen:
     """The arrays in their types; ValueError where they do not fit."""
-    phi = np.asarray(scaled_logit, np.float64)
+    phi = as_numbers("scaled_logit", scaled_logit)
     if phi.ndim != 2 or not phi.size:
         raise ValueError(
-            f"scaled_logit has shape {phi.shape}: it must have shape [K, M], models by canaries, at least one of each."
+            f"scaled_logit has shape {phi.shape}: it must be [K, M], models by canaries, at least one of each."
         )
     held = as_mask("member", member, phi.shape)
     usable = np.asarray(np.isfinite(phi).all(axis=1))
@@ -272,9 +274,7 @@ def _one_of_twins(models: int, twin: Array | None) -> np.ndarray:
     ids = np.arange(models)
     if twin is None:
         return ids
-    other = np.asarray(twin)
-    if other.shape != ids.shape:
-        raise ValueError(f"twin has shape {other.shape}: it must have shape {ids.shape}.")
+    other = as_twin(twin, models)
     return ids[(other < 0) | (ids < other)]
 
 
@@ -294,8 +294,7 @@ def _guess(
     scores: np.ndarray, member: np.ndarray, usable: np.ndarray, share: float
 ) -> tuple[np.ndarray, int]:
     """Right guesses of each model, int [K], none where it is not usable; and how many each is allowed."""
-    if not 0 < share <= 1:
-        raise ValueError(f"guesses is {share}: it must lie in (0, 1], a share of the canaries.")
+    check_number("guesses", share, lambda share: 0 < share <= 1, "lie in (0, 1], a share of the canaries")
     canaries = scores.shape[1]
     half = min(max(1, int(round(share * canaries / 2, 9))), canaries // 2)
     # Ties fall to the first canary: their order must not depend on the coins.

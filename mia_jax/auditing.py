@@ -17,8 +17,9 @@ import numpy as np
 from scipy import optimize, stats
 
 from mia_jax.privacy.gaussian import analytic_gaussian_epsilon
+from mia_jax.statistics.roc import refuse_one_side
 from mia_jax.types import Array
-from mia_jax.validation import as_mask
+from mia_jax.validation import as_mask, as_numbers, check_number, check_whole
 
 RANK_STEP = 4
 """Thresholds are tried at ranks 1, 4, 16, …: each one more is paid for by all."""
@@ -62,8 +63,10 @@ def epsilon_lower_bound(
 def epsilon_ceiling(num_members: int, num_others: int, *, delta: float, confidence: float = 0.95) -> float:
     """The bound that a perfect attack would give: the most that so many trials can prove.
 
-    num_members, num_others: trials on each side.
+    num_members, num_others: trials on each side. Raises ValueError for fewer than one.
     """
+    check_whole("num_members", num_members, 1)
+    check_whole("num_others", num_others, 1)
     scores = np.arange(num_others + num_members, dtype=np.float64)
     member = scores >= num_others
     return epsilon_lower_bound(scores, member, delta=delta, confidence=confidence)
@@ -85,8 +88,7 @@ def gaussian_mu_lower_bound(
 def gaussian_epsilon(mu: float, *, delta: float) -> float:
     """The epsilon of mu-GDP at `delta` > 0: the inverse of delta(epsilon), Dong, Roth & Su 2022, corollary 1."""
     _check_between("delta", delta, 0.0, 1.0, low_open=True)
-    if not 0 <= mu < np.inf:
-        raise ValueError(f"mu is {mu}: it must be finite and at least 0.")
+    check_number("mu", mu, lambda mu: 0 <= mu < np.inf, "be finite and at least 0")
     return analytic_gaussian_epsilon(mu, 1.0, delta)
 
 
@@ -100,10 +102,13 @@ def one_run_epsilon(
     many would be right with probability at most 1 - `confidence` for every smaller epsilon. Steinke,
     Nasr & Jagielski 2023, theorem 5.2.
     """
-    if not 0 <= num_correct <= num_guesses <= num_canaries or num_canaries < 1:
+    for name, count in {"num_correct": num_correct, "num_guesses": num_guesses}.items():
+        check_whole(name, count, 0)
+    check_whole("num_canaries", num_canaries, 1)
+    if not num_correct <= num_guesses <= num_canaries:
         raise ValueError(
             f"num_correct, num_guesses, num_canaries are {num_correct}, {num_guesses}, {num_canaries}: "
-            "they must be at least 0, rise, and end above 0."
+            "none must be larger than the next."
         )
     _check_between("delta", delta, 0.0, 1.0)
     _check_between("confidence", confidence, 0.0, 1.0, low_open=True)
@@ -139,8 +144,10 @@ def _rates(
     if thresholds is None and np.asarray(scores).dtype == bool:
         thresholds = (1.0,)
     if thresholds is not None:
-        if not len(thresholds):
-            raise ValueError("thresholds is empty: give at least one, or None to try ranks of the scores.")
+        if np.ndim(thresholds) != 1 or not len(thresholds):
+            raise ValueError(
+                f"thresholds is {thresholds}: it must hold at least one, or be None to try ranks of the scores."
+            )
         # Two ends of two rates: read the other way round, 1 - TPR and 1 - FPR have the same ends.
         risk = (1.0 - confidence) / (2 * len(thresholds))
         for threshold in thresholds:
@@ -182,7 +189,7 @@ def _epsilon(rates: Rates, delta: float) -> float:
 
 def _sides(scores: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
     """Scores of members and of non-members, float64. Raises ValueError."""
-    values = np.asarray(scores, np.float64)
+    values = as_numbers("scores", scores)
     if values.ndim != 1:
         raise ValueError(
             f"scores have shape {values.shape}: they must be [M], one of each independent trial."
@@ -192,13 +199,13 @@ def _sides(scores: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             f"scores[{int(np.argmax(np.isnan(values)))}] is NaN: leave trials without a score out."
         )
-    if held.all() or not held.any():
-        side = "members" if held.any() else "non-members"
-        raise ValueError(f"member marks only {side}, {held.size} of them: both sides are needed.")
+    refuse_one_side(held)
     return values[held], values[~held]
 
 
 def _check_between(name: str, value: float, low: float, high: float, *, low_open: bool = False) -> None:
     """Refuse a value outside [low, high), or (low, high)."""
-    if not (low < value if low_open else low <= value) or not value < high:
-        raise ValueError(f"{name} is {value}: it must lie in {'(' if low_open else '['}{low:g}, {high:g}).")
+    ends = f"{'(' if low_open else '['}{low:g}, {high:g})"
+    check_number(
+        name, value, lambda it: (low < it if low_open else low <= it) and it < high, f"lie in {ends}"
+    )

@@ -1,11 +1,28 @@
-"""The command line of this process, as a person can type it again."""
+"""The command line of this process, and what commands are called in a checkout and where the package is installed."""
 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
+
+INSTALLED = ("run", "train", "attack", "report", "tradeoff", "dynamics", "compare", "account")
+"""Scripts that an installation has as commands, mia-NAME."""
+
+
+def installed() -> bool:
+    """Whether an installed command started this process, so that no scripts/, configs/ and docs/ need be there."""
+    return Path(sys.argv[0]).name.startswith("mia-")
+
+
+def as_typed(text: str) -> str:
+    """A text that names scripts and pages: where those are not there, with the commands and titles a person has."""
+    if not installed():
+        return text
+    text = re.sub(rf"(?:python )?scripts/({'|'.join(INSTALLED)})\.py", r"mia-\1", text)
+    return re.sub(r"docs/(\w+)\.md", r'the page "\1" of the documentation', text)
 
 
 def this_command() -> str:

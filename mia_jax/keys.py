@@ -6,7 +6,8 @@ models can be added to an old run without changing the ones that are there.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import numbers
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,11 +32,20 @@ class Roots(NamedTuple):
 
 
 def roots(seed: int) -> Roots:
-    """The roots that belong to `seed`."""
+    """The roots that belong to `seed`. Raises ValueError for what is no whole number."""
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
+        raise ValueError(f"seed is {seed!r}: it must be a whole number.")
     key = jax.random.key(seed)
     return Roots(*(jax.random.fold_in(key, number) for number in range(len(Roots._fields))))
 
 
+def check_key(name: str, key: Any) -> None:
+    """Refuse a number or nothing in the place of a random key (ValueError)."""
+    if not hasattr(key, "dtype"):
+        raise ValueError(f"{name} is {key!r}: it must be a random key of JAX, as jax.random.key(0).")
+
+
 def per_model(root: Key, models: Array) -> Key:
-    """One key for each model number of `models`, int [K]: keys [K]."""
+    """One key for each model number of `models`, int [K]: keys [K]. Raises ValueError for a root that is no key."""
+    check_key("root", root)
     return jax.vmap(lambda model: jax.random.fold_in(root, model))(jnp.asarray(models))

@@ -21,6 +21,7 @@ from scipy import stats
 from mia_jax.config import ConfigError, MembershipConfig
 from mia_jax.keys import per_model
 from mia_jax.types import Array, Key, Membership, Side
+from mia_jax.validation import check_whole
 
 MOST_MODELS = 4096
 """Above which a refusal names no number of models, but asks for another train_size."""
@@ -43,13 +44,16 @@ def draw(
 
     key: the study's membership root. pool_size: N. num_canaries: M, records N, …, N + M - 1, each
     with probability one half. The first N columns are the same for any M. without: int [R], records that no
-    model gets: all draw from the others. Raises `ConfigError` where too few are left for the design.
+    model gets: all draw from the others. Raises `ConfigError` where too few are left for the design, and ValueError
+    for what is no key, no size or no record.
     Returns a `Membership` of NumPy arrays, `member` [K, N + M]; model k depends on the key and on k
     only, so a larger `num_models` keeps the models that were there.
     """
     drawers = {"fixed_size": _fixed_size, "paired": _paired, "bernoulli": _bernoulli}
+    check_whole("pool_size", pool_size, 1)
+    check_whole("num_canaries", num_canaries, 0)
     left = np.ones(pool_size, bool)
-    left[np.asarray([] if without is None else without, int)] = False
+    left[_rows_of(without, pool_size)] = False
     _check_left(config, int(left.sum()))
     member = np.asarray(drawers[config.design](key, config, left))
     if num_canaries:
@@ -58,6 +62,19 @@ def draw(
     models = np.arange(config.num_models, dtype=np.int32)
     twin = models ^ 1 if config.design == "paired" else np.full_like(models, -1)
     return Membership(member, indices, mask, twin)
+
+
+def _rows_of(without: Array | None, pool_size: int) -> np.ndarray:
+    """The records that no model gets, int [R]. Raises ValueError."""
+    rows = np.asarray([] if without is None else without)
+    if rows.size and rows.dtype.kind not in "iu":
+        raise ValueError(f"without has dtype {rows.dtype}: it must hold integers, the numbers of records.")
+    outside = rows[(rows < 0) | (rows >= pool_size)]
+    if outside.size:
+        raise ValueError(
+            f"without holds {outside[0]}: it must hold numbers of records, 0 to {pool_size - 1}."
+        )
+    return rows.astype(np.int64)
 
 
 def longest(config: MembershipConfig, pool_size: int, num_canaries: int = 0) -> int:
@@ -82,8 +99,8 @@ def padded_indices(member: Array, width: int) -> tuple[np.ndarray, np.ndarray]:
     sizes = member.sum(axis=1)
     if sizes.max() > width:
         raise ConfigError(
-            f"config.seed gives model {sizes.argmax()} {sizes.max()} members, more than the {width} that are provided "
-            "for: choose another."
+            f"config.seed gives model {sizes.argmax()} {sizes.max()} members: it must give at most the {width} that "
+            "are provided for; choose another."
         )
     order = np.argsort(~member, axis=1, kind="stable")[:, :width]
     mask = np.arange(width) < sizes[:, None]

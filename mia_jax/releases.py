@@ -33,6 +33,7 @@ from mia_jax.training import Plan, plan
 from mia_jax.training.observe import observe
 from mia_jax.training.precision import in_precision
 from mia_jax.types import Array, Dataset, Key, Params, Records, Signals
+from mia_jax.validation import check_whole
 
 RELEASES = 0x72656C73
 """What is folded into a study's root: no draw is one that its defences drew."""
@@ -291,11 +292,12 @@ def _combined(name: str, values: list[Any]) -> Any:
 
 def _check(sigmas: Sequence[float], num_draws: int) -> None:
     """Raise ValueError for noise that cannot be."""
+    if np.ndim(sigmas) != 1:
+        raise ValueError(f"sigmas is {sigmas}: it must be a sequence of numbers.")
     for sigma in sigmas:
         if not 0 <= sigma < math.inf:
             raise ValueError(f"sigmas holds {sigma}: each must be finite and at least 0.")
-    if num_draws < 1:
-        raise ValueError(f"num_draws is {num_draws}: it must be at least 1.")
+    check_whole("num_draws", num_draws, 1)
 
 
 def _program(

@@ -27,6 +27,7 @@ from mia_jax.privacy.gaussian import analytic_gaussian_epsilon, nominal_gaussian
 from mia_jax.training.hyper import NO_STRENGTHS, hyper_of
 from mia_jax.training.shadow import Plan, plan, train_shadow_models
 from mia_jax.types import Array, Dataset, Key, Membership, Params
+from mia_jax.validation import check_number, check_whole
 
 Relation = Literal["remove", "replace"]
 
@@ -170,13 +171,10 @@ def _check(dataset: Dataset, train_size: int, num_draws: int, relation: str) -> 
     """Raise ValueError for draws that cannot be."""
     if relation not in RELATIONS:
         raise ValueError(f"relation is {relation!r}: it must be one of {', '.join(map(repr, RELATIONS))}.")
-    if num_draws < 1:
-        raise ValueError(f"num_draws is {num_draws}: it must be at least 1.")
+    check_whole("num_draws", num_draws, 1)
     most = dataset.pool.size - dataset.num_canaries - (relation == "replace")
-    if not 1 <= train_size <= most:
-        raise ValueError(
-            f"train_size is {train_size}: it must lie in [1, {most}] for this pool and relation {relation!r}."
-        )
+    fitting = f"lie in [1, {most}] for this pool and relation {relation!r}"
+    check_number("train_size", train_size, lambda size: 1 <= size <= most, fitting)
 
 
 def _draw(

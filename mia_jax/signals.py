@@ -15,12 +15,20 @@ from mia_jax.types import Array, Signals
 def scaled_logit(logits: Array, y: Array) -> Array:
     """The margin z_y - logsumexp_{j != y} z_j, equal to log(p_y / (1 - p_y)).
 
-    logits: [..., C]; y: int [...]. Returns [...]. Carlini et al. 2022, section VI-A.
+    logits: [..., C]; y: int [...]. Returns [...]. Raises ValueError for labels of another shape or kind.
+    Carlini et al. 2022, section VI-A.
     """
-    logits = jnp.asarray(logits)
+    logits, y = jnp.asarray(logits), jnp.asarray(y)
+    if not logits.ndim:
+        raise ValueError("logits has shape (): it must be [..., C], one entry for each class.")
+    if y.shape != logits.shape[:-1] or not jnp.issubdtype(y.dtype, jnp.integer):
+        raise ValueError(
+            f"y is {y.dtype} of shape {y.shape}: it must be integers of shape {logits.shape[:-1]}, one label for each "
+            "row of logits."
+        )
     is_label = jax.nn.one_hot(y, logits.shape[-1], dtype=bool)
     others = jax.nn.logsumexp(jnp.where(is_label, -jnp.inf, logits), axis=-1)
-    return jnp.take_along_axis(logits, jnp.asarray(y)[..., None], axis=-1)[..., 0] - others
+    return jnp.take_along_axis(logits, y[..., None], axis=-1)[..., 0] - others
 
 
 def from_logits(logits: Array, y: Array) -> Signals:

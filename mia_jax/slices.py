@@ -70,6 +70,10 @@ def slice_rows(
     Raises ValueError for shapes that differ and for groups with other values or more than `most_values`.
     """
     scores, held = target_by_record(scores, member)
+    if not isinstance(groups, Mapping):
+        raise ValueError(f"groups is a {type(groups).__name__}: it must be a mapping of names to arrays.")
+    if np.ndim(fprs) != 1:
+        raise ValueError(f"fprs is {fprs}: it must be a sequence of rates in [0, 1].")
     known = ~np.isnan(scores)
     table = _Table(scores, held, known, ranking(scores), twin, confidence)
     thresholds = _pooled_thresholds(scores[known], held[known], fprs)
@@ -103,9 +107,14 @@ def _parts(groups: Mapping[str, Array], known: np.ndarray, most_values: int) -> 
 
 def _checked_group(name: str, given: Array, shape: tuple[int, ...]) -> np.ndarray:
     """A group's values as [N] or [K, N]. Raises ValueError."""
-    values = np.asarray(given)
+    try:
+        values = np.asarray(given)
+    except ValueError:
+        raise ValueError(f"groups[{name!r}] is ragged: it must have shape {shape[1:]} or {shape}.") from None
     if values.shape not in (shape, shape[1:]):
-        raise ValueError(f"groups[{name!r}] has shape {values.shape}: it must be {shape[1:]} or {shape}.")
+        raise ValueError(
+            f"groups[{name!r}] has shape {values.shape}: it must have shape {shape[1:]} or {shape}."
+        )
     if values.dtype.kind == "f":
         odd = np.argwhere(values != np.round(values))
         if odd.size:

@@ -357,7 +357,7 @@ def test_arrays_are_left_as_they_are():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"scaled_logit": np.zeros(3)}, r"scaled_logit has shape \(3,\): it must have shape \[K, M\]"),
+        ({"scaled_logit": np.zeros(3)}, r"scaled_logit has shape \(3,\): it must be \[K, M\]"),
         ({"member": np.zeros((8, 3), bool)}, r"member has shape \(8, 3\)"),
         ({"member": np.full((8, 4), 2)}, r"member\[0, 0\] is 2"),
         ({"valid": np.ones(3, bool)}, r"valid has shape \(3,\)"),
@@ -366,6 +366,10 @@ def test_arrays_are_left_as_they_are():
         ({"twin": np.zeros(3, int)}, r"twin has shape \(3,\): it must have shape \(8,\)"),
         ({"delta": 1.0}, "delta is 1.0"),
         ({"confidence": 1.0}, "confidence is 1.0"),
+        ({"confidence": 95}, "confidence is 95: it must lie in"),
+        ({"delta": None}, "delta is None: it must lie in"),
+        ({"twin": np.full(8, 0.5)}, "twin has dtype float64: it must hold integers"),
+        ({"scaled_logit": np.full((8, 4), "a")}, "scaled_logit is no array of numbers"),
     ],
 )
 def test_what_is_wrong_is_named(change, words):

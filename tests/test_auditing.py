@@ -246,7 +246,7 @@ def test_one_run_bound_of_chance_is_nothing():
     [
         (
             lambda: one_run_epsilon(5, 4, num_canaries=9, delta=0.0),
-            "are 5, 4, 9: they must be at least 0, rise",
+            "are 5, 4, 9: none must be larger than the next",
         ),
         (lambda: epsilon_lower_bound([1.0], [True], delta=0.0), "member marks only members, 1 of them"),
         (lambda: epsilon_lower_bound([1.0, np.nan], [1, 0], delta=0.0), r"scores\[1\] is NaN"),
@@ -260,6 +260,22 @@ def test_one_run_bound_of_chance_is_nothing():
         ),
         (lambda: epsilon_lower_bound([1.0, 2.0], [1, 0], delta=0.0, confidence=1.0), "confidence is 1.0"),
         (lambda: gaussian_epsilon(-1.0, delta=0.1), "mu is -1.0"),
+        (lambda: gaussian_epsilon("a", delta=0.1), "mu is 'a': it must be finite and at least 0"),
+        (
+            lambda: epsilon_lower_bound([1.0, 2.0], [1, 0], delta=None),
+            r"delta is None: it must lie in \[0, 1\)",
+        ),
+        (lambda: epsilon_lower_bound(["a", "b"], [1, 0], delta=0.0), "scores is no array of numbers"),
+        (
+            lambda: epsilon_lower_bound([1.0, 2.0], [1, 0], delta=0.0, thresholds=1.0),
+            "thresholds is 1.0: it must hold",
+        ),
+        (lambda: epsilon_ceiling("a", 5, delta=0.0), "num_members is 'a': it must be a whole number"),
+        (lambda: epsilon_ceiling(5, -1, delta=0.0), "num_others is -1: it must be at least 1"),
+        (
+            lambda: one_run_epsilon(2.5, 5, num_canaries=9, delta=0.0),
+            "num_correct is 2.5: it must be a whole number",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(call, words):
@@ -268,5 +284,5 @@ def test_what_is_wrong_is_named(call, words):
 
 
 def test_no_threshold_at_all_is_refused():
-    with pytest.raises(ValueError, match="thresholds is empty"):
+    with pytest.raises(ValueError, match=r"thresholds is \[\]: it must hold at least one"):
         epsilon_lower_bound(np.arange(8.0), np.arange(8) > 3, delta=0.0, thresholds=[])

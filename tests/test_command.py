@@ -1,11 +1,12 @@
 """The command that a report and a stopped run offer to be typed again."""
 
+import ast
 import pathlib
 import sys
 
 import pytest
 
-from mia_jax.command import this_command
+from mia_jax.command import as_typed, this_command
 
 
 @pytest.mark.parametrize(
@@ -27,3 +28,20 @@ def test_commands_can_be_typed_again(executable, argv, expected, monkeypatch, tm
     monkeypatch.setattr(sys, "executable", executable.format(here=here))
     monkeypatch.setattr(sys, "argv", [word.format(here=here) for word in argv])
     assert this_command() == expected
+
+
+def test_a_person_is_told_the_commands_and_pages_there_are(monkeypatch):
+    text = "python scripts/run.py, scripts/rnn_vs_ffnn.py (docs/clusters.md)"
+    monkeypatch.setattr(sys, "argv", ["scripts/run.py"])
+    assert as_typed(text) == text
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/mia-run"])
+    assert as_typed(text) == 'mia-run, scripts/rnn_vs_ffnn.py (the page "clusters" of the documentation)'
+
+
+def test_no_line_of_progress_names_a_script_that_may_not_be_there():
+    """What is said while a study runs goes through `as_typed`, or names no script."""
+    package = pathlib.Path(__file__).parents[1] / "mia_jax"
+    for path in package.rglob("*.py"):
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        said = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "say"]
+        assert not [call for call in said if "scripts/" in ast.unparse(call)], path

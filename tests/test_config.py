@@ -311,3 +311,12 @@ def test_digests_differ_under_any_changed_leaf_and_not_under_the_order_of_keys()
 def test_digests_do_not_depend_on_how_a_number_was_written():
     one, other = (configs.from_mapping(at("training.learning_rate", value)) for value in (1, 1.0))
     assert configs.digest(one) == configs.digest(other)
+
+
+def test_what_is_no_mapping_and_no_config_dict_is_refused():
+    with pytest.raises(ConfigError, match=r"^config is a list: it must be a mapping from fields to values"):
+        configs.from_mapping([1])
+    with pytest.raises(
+        ConfigError, match=r"^config is a dict: it must be a ConfigDict, .* take from_mapping"
+    ):
+        configs.from_config_dict({})

@@ -10,15 +10,28 @@ import pytest
 
 from mia_jax import attacks, audit, metrics
 from mia_jax.attacks import Observations, catalogue, cross_fit, gathering, quantile, trajectory
-from mia_jax.config import AttacksConfig, Config, RecordingConfig, ReportConfig, to_mapping
+from mia_jax.config import (
+    AttacksConfig,
+    Config,
+    DpSgdConfig,
+    LabelPrivacyConfig,
+    RecordingConfig,
+    ReportConfig,
+    to_mapping,
+)
 from mia_jax.config.tradeoff import DefenceName
 from mia_jax.data.features import MOST_TOKENS
+from mia_jax.dynamics_study.rows import CURVES, NUMBERS, Arm
+from mia_jax.dynamics_study.tables import record_rows
+from mia_jax.dynamics_study.writing import COLOURINGS
 from mia_jax.privacy import epsilon, random_dp_gamma
 from mia_jax.probes import adversarial
 from mia_jax.slices import slice_rows
+from mia_jax.statistics.score_table import WholeTable
 from mia_jax.statistics.vulnerability import Vulnerability
-from mia_jax.study.assembly import SLICED
-from mia_jax.summary import Setting, attack_row
+from mia_jax.study import privacy
+from mia_jax.study.assembly import SLICED, _slice_row
+from mia_jax.summary import Setting, attack_row, utility_row
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -209,18 +222,68 @@ def test_the_metrics_page_names_the_columns_there_are():
     row = attack_row(Setting("mlp", 0, 1), "loss", scores, member, np.full(8, -1), ReportConfig(fpr=(0.1,)))
     audited = audit.audit_rows(scores, member, delta=1e-5)
     sliced = slice_rows(scores, member, {"class": rng.integers(0, 2, 60)}, fprs=(0.1,))
-    columns = {name for found in (row, *sliced, *audited) for name in found} | {*Vulnerability._fields}
+    right, usable = WholeTable(rng.random((8, 60)) < 0.5), np.ones(8, bool)
+    useful = utility_row(
+        Setting("mlp", 0, 1), right, member, right, usable, num_parameters=3, confidence=0.95
+    )
+    private = Config(dp_sgd=DpSgdConfig(noise_multiplier=1.0), label_privacy=LabelPrivacyConfig(epsilon=1.0))
+    parts = [_slice_row("mlp", "loss", one) for one in sliced]
+    written = (row, useful, *parts, *audited, *privacy.rows(private, 1.0))
+    columns = {name for found in written for name in found} | {*Vulnerability._fields}
+    columns |= {"record", "label", "auc_p_holm", "p_holm"}
     columns = {name.replace("_0.1", "_…") for name in columns}
     methods = {found["method"] for found in audited}
     assert {"joint_runs", "one_run_first", "one_run_median"} <= methods
-    known = columns | methods | {"many_runs", "slice_NAME", "…_error"} | SLICED | set(dir(metrics))
+    known = (
+        columns | methods | {"many_runs", "slice_NAME", "…_error", "ATTACK_…"} | SLICED | set(dir(metrics))
+    )
+    known |= {"NAME", "NAME_low", "NAME_high", "NAME_error", "low", "high"}
     text = without_code((DOCS / "metrics.md").read_text())
     assert set(re.findall(r"`([\w…]+)`", text)) <= known
     said = set(re.findall(r"`([\w…]+)`", text))
     assert said >= {*SLICED, *Vulnerability._fields} - {name for name in columns if name.endswith("_error")}
-    assert said >= {"auc", "balanced_accuracy", "advantage", "tpr_at_fpr_…", "ppv_at_fpr_…", "ceiling"}
-    pooled = {"target_auc", "missing", "p_holm", "pooled_fpr_at_fpr_…", "target_tpr_at_fpr_…"}
-    assert pooled <= said & columns
+    assert {name for name in columns if not name.endswith(("_low", "_high", "_error"))} <= said
+
+
+def _explained(page):
+    """What the first cells of a page's tables name."""
+    heads = re.findall(r"^\| (`[^|]+) \|", (DOCS / f"{page}.md").read_text(), flags=re.MULTILINE)
+    return {name for head in heads for name in re.findall(r"`(\w+)`", head)}
+
+
+def test_the_dynamics_page_names_the_columns_there_are():
+    rates, levels = np.zeros((2, 5)), {"family": "mlp"}
+    harder = dict.fromkeys(COLOURINGS, rates[0])
+    arm = Arm(levels, "", np.arange(2), 3, "", *[rates] * 4, rates[0], harder, {}, {}, np.zeros((1, 3, 3)))
+    columns = {"epoch", "num_models", *CURVES, *NUMBERS, *record_rows(arm)[0]}
+    heads = {path: path.read_text().split("\n")[0].split(",") for path in DOCS.glob("dynamics_*/*.csv")}
+    assert len(heads) > 4
+    for path, names in heads.items():  # in front of the number of models stand the study's own factors
+        columns |= {*names[names.index("num_models") :]} if path.stem == "dynamics_arms" else {*names}
+    whole = {"out_error", "rank_out_error"}
+    found = {name if name in whole else re.sub(r"_(low|high|error)$", "", name) for name in columns}
+    assert found == _explained("dynamics") - {"entropy_change_10", "entropy_change_50"}
+
+
+def test_the_dynamics_page_explains_what_its_json_holds():
+    text = (DOCS / "dynamics.md").read_text()
+    said = set(re.findall(r"`(\w+)`", text)) | {
+        "title",
+        "confidence",
+        "cuts",
+        "name",
+        "facts",
+        "config",
+        "records",
+        "arm",
+    }
+    said |= {"factors"}
+    for path in [*DOCS.glob("dynamics_*/arms/*.json"), *DOCS.glob("dynamics_*/early_warning/*.json")]:
+        found = json.loads(path.read_text())
+        names = {*found, *found.get("numbers", ()), *found.get("curves", ()), *found.get("measured", ())}
+        assert {
+            re.sub(r"_(ceiling|chance)$", "", name) if name not in said else name for name in names
+        } <= said, path
 
 
 @pytest.mark.parametrize(("page", "kind"), [("comparison", "at_levels"), ("defences", "contrasts")])
@@ -235,8 +298,7 @@ def test_every_column_of_a_study_is_explained(page, kind):
         for row in table
         for name in row
     }
-    heads = re.findall(r"^\| (`[^|]+) \|", (DOCS / f"{page}.md").read_text(), flags=re.MULTILINE)
-    explained = {name for head in heads for name in re.findall(r"`(\w+)`", head)}
+    explained = _explained(page)
     metrics_page = re.findall(r"`(\w+)`", (DOCS / "metrics.md").read_text())
     explained |= {"auc", "balanced_accuracy"} & {*metrics_page}
     assert len(found) > 20

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mia_jax import keys
 from mia_jax.config import ConfigError, MembershipConfig
 from mia_jax.membership import (
     MAX_EXPECTED_SHORT,
@@ -153,7 +154,9 @@ def test_padded_indices_list_members_first_and_pad_to_the_width():
 
 def test_padded_indices_refuse_a_model_that_does_not_fit():
     member = np.asarray([[1, 0, 0], [1, 1, 1]], bool)
-    with pytest.raises(ConfigError, match=r"config\.seed gives model 1 3 members, more than the 2 that"):
+    with pytest.raises(
+        ConfigError, match=r"config\.seed gives model 1 3 members: it must give at most the 2 that"
+    ):
         padded_indices(member, 2)
 
 
@@ -413,3 +416,26 @@ def test_a_design_that_needs_more_than_is_left_is_refused(name, left_out):
 def test_paired_models_need_exactly_half_of_what_is_left(train_size):
     with pytest.raises(ConfigError, match=f'train_size is {train_size}: the "paired" design needs exactly'):
         draw(jax.random.key(0), design("paired", 8, train_size), 60, 0, np.asarray(LEFT_OUT))
+
+
+@pytest.mark.parametrize(
+    ("pool_size", "num_canaries", "without", "words"),
+    [
+        ("a", 0, None, "pool_size is 'a': it must be a whole number of at least 1"),
+        (60, -1, None, "num_canaries is -1: it must be at least 0"),
+        (60, 0, [3, 99], "without holds 99: it must hold numbers of records, 0 to 59"),
+        (60, 0, [-1], "without holds -1: it must hold numbers of records, 0 to 59"),
+        (60, 0, [1.5], "without has dtype float64: it must hold integers"),
+    ],
+)
+def test_sizes_and_records_that_are_none_are_refused(pool_size, num_canaries, without, words):
+    with pytest.raises(ValueError, match=words):
+        draw(jax.random.key(0), design("fixed_size", 8, 15), pool_size, num_canaries, without)
+
+
+def test_a_seed_is_no_key():
+    with pytest.raises(ValueError, match="root is 0: it must be a random key of JAX"):
+        draw(0, design("fixed_size", 8, 15), 60)
+    for seed in ("a", 1.5, None, True):
+        with pytest.raises(ValueError, match=rf"^seed is {seed!r}: it must be a whole number"):
+            keys.roots(seed)

@@ -205,6 +205,10 @@ def test_what_cannot_be_released_is_refused(params, dataset):
             evaluate(TINY, params, dataset, (0.1, sigma), num_draws=1, key=KEY)
     with pytest.raises(ValueError, match="num_draws is 0: it must be at least 1"):
         evaluate(TINY, params, dataset, (0.1,), num_draws=0, key=KEY)
+    with pytest.raises(ValueError, match=r"sigmas is 0\.1: it must be a sequence of numbers"):
+        evaluate(TINY, params, dataset, 0.1, num_draws=1, key=KEY)
+    with pytest.raises(ValueError, match="root is 0: it must be a random key of JAX"):
+        evaluate(TINY, params, dataset, (0.1,), num_draws=1, key=0)
 
 
 # Rows of a run ---------------------------------------------------------------------------

@@ -113,3 +113,27 @@ def test_logits_that_are_no_numbers_give_signals_that_are_none():
     said = from_logits(np.asarray([[np.nan, 0.0], [np.inf, np.inf]], np.float32), np.zeros(2, int))
     for name in ("log_prob", "scaled_logit", "entropy", "modified_entropy"):
         assert np.isnan(getattr(said, name)).all(), name
+
+
+@pytest.mark.parametrize(
+    ("logits", "y", "words"),
+    [
+        (1.0, 0, r"^logits has shape \(\): it must be \[\.\.\., C\]"),
+        (
+            np.zeros((2, 3)),
+            np.zeros(3, int),
+            r"^y is int32 of shape \(3,\): it must be integers of shape \(2,\)",
+        ),
+        (
+            np.zeros((4, 2, 3)),
+            np.zeros(2, int),
+            r"^y is int32 of shape \(2,\): it must be integers of shape \(4, 2\)",
+        ),
+        (np.zeros((2, 3)), np.zeros(2), r"^y is float32 of shape \(2,\): it must be integers"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(logits, y, words):
+    with pytest.raises(ValueError, match=words):
+        signals.scaled_logit(logits, y)
+    with pytest.raises(ValueError, match=words):
+        signals.from_logits(logits, y)

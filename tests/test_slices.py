@@ -181,7 +181,7 @@ def test_arguments_are_left_alone():
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (np.zeros(N - 1), r"groups\['x'\] has shape \(119,\): it must be \(120,\) or \(24, 120\)"),
+        (np.zeros(N - 1), r"groups\['x'\] has shape \(119,\): it must have shape \(120,\) or \(24, 120\)"),
         (np.full(N, 0.5), r"groups\['x'\]\[0\] is 0.5: values must be .*numpy.digitize"),
         (np.full(N, np.nan), r"groups\['x'\]\[0\] is nan"),
         (np.arange(N), "has 120 distinct values: at most 50"),
@@ -193,6 +193,16 @@ def test_groups_that_are_none_are_refused(values, words):
     scores, member = world(10)
     with pytest.raises(ValueError, match=words):
         slice_rows(scores, member, {"x": values})
+
+
+def test_groups_and_rates_of_another_kind_are_refused():
+    scores, member = world(10)
+    with pytest.raises(ValueError, match="groups is a list: it must be a mapping of names to arrays"):
+        slice_rows(scores, member, [np.arange(N)])
+    with pytest.raises(ValueError, match=r"groups\['x'\] is ragged: it must have shape"):
+        slice_rows(scores, member, {"x": [[1], [2, 3]]})
+    with pytest.raises(ValueError, match=r"fprs is 0\.1: it must be a sequence of rates"):
+        slice_rows(scores, member, {"x": np.arange(N) % 2}, fprs=0.1)
 
 
 @pytest.mark.slow

@@ -10,8 +10,9 @@ import jax
 import numpy as np
 from scipy.sparse import csgraph
 
+from mia_jax.keys import check_key
 from mia_jax.types import Array, Key, Side
-from mia_jax.validation import as_mask
+from mia_jax.validation import as_mask, as_numbers, check_whole
 
 
 class Observations(NamedTuple):
@@ -117,7 +118,16 @@ class Attack(NamedTuple):
         return self.fit is not _nothing
 
     def score(self, seen: Observations) -> np.ndarray:
-        """Scores float64 [K, N] of observations that are a whole pool, in one block."""
+        """Scores float64 [K, N] of observations that are a whole pool, in one block. Raises ValueError.
+
+        The error names the arrays of `needs` that are not there.
+        """
+        lacking = sorted(name for name in self.needs if getattr(seen, name) is None)
+        if lacking:
+            raise ValueError(
+                f"{' and '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} None: the attack {self.name} reads "
+                f"{', '.join(sorted(self.needs))}; give all of these to Observations."
+            )
         return self.judge(seen, self.fit(one_block(seen)))
 
 
@@ -133,7 +143,9 @@ WITH_SHADOWS = "and trains shadow models on data like the target's, whose member
 
 
 def one_block(seen: Observations) -> Blocks:
-    """Observations as a pool of one block."""
+    """Observations as a pool of one block. Raises ValueError for a membership that is not [K, N]."""
+    if np.ndim(seen.member) != 2:
+        raise ValueError(f"member has shape {np.shape(seen.member)}: it must be [K, N], model by record.")
     records = slice(0, np.shape(seen.member)[1])
     return Blocks([records], lambda _, fields: seen if fields is None else only_fields(seen, fields))
 
@@ -178,8 +190,7 @@ def folds(num_models: int, count: int, exclude: Array | None = None) -> np.ndarr
 
     What is fitted for the targets of one fold has seen the models of all others only.
     """
-    if count < 2:
-        raise ValueError(f"folds is {count}: it must be at least 2, or nothing is left to fit on.")
+    check_whole("folds", count, 2, ", or nothing is left to fit on")
     tied = np.eye(num_models, dtype=bool)
     if exclude is not None:
         tied |= as_mask("exclude", exclude, (num_models, num_models))
@@ -188,8 +199,11 @@ def folds(num_models: int, count: int, exclude: Array | None = None) -> np.ndarr
 
 
 def key_of(seen: Observations) -> Key:
-    """The key of what an attack draws; the one of seed 0 where the attacker brought none."""
-    return jax.random.key(0) if seen.key is None else seen.key
+    """The key of what an attack draws; the one of seed 0 where the attacker brought none. Raises ValueError."""
+    if seen.key is None:
+        return jax.random.key(0)
+    check_key("key", seen.key)
+    return seen.key
 
 
 def check_signal(
@@ -199,7 +213,7 @@ def check_signal(
 
     shape: what follows K, None where any length will do.
     """
-    signal = np.array(values, np.float64)
+    signal = np.array(as_numbers(name, values, keep=True), np.float64)
     wanted = (usable.size, *shape)
     fits = signal.ndim == len(wanted) and all(
         b is None or a == b for a, b in zip(signal.shape, wanted, strict=True)

@@ -166,6 +166,7 @@ def _labels(labels: Array, num_records: int, num_classes: int) -> np.ndarray:
     odd = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if odd.size:
         raise ValueError(
-            f"labels[{odd[0]}] is {labels[odd[0]]}: labels lie in 0 to {num_classes - 1}, the classes of the logits."
+            f"labels[{odd[0]}] is {labels[odd[0]]}: labels must lie in 0 to {num_classes - 1}, the classes of the "
+            "logits."
         )
     return labels

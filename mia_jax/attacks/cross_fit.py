@@ -17,11 +17,11 @@ from mia_jax.attacks import base
 from mia_jax.attacks.base import Blocks, Observations
 from mia_jax.attacks.learner import Lessons, ask, fit, parts
 from mia_jax.config import TrainingConfig
-from mia_jax.keys import per_model
+from mia_jax.keys import check_key, per_model
 from mia_jax.models.base import Model
 from mia_jax.training.segment import Recipe
 from mia_jax.types import Array, Key, Params
-from mia_jax.validation import as_mask
+from mia_jax.validation import as_mask, check_whole
 
 BATCH = 64
 """Rows of a step of a classifier's training."""
@@ -165,8 +165,7 @@ def draw(plan: Plan, rows: int, key: Key) -> Drawn:
     As many members as non-members, each side without replacement, every pair equally likely. The
     length n is what the sizes of folds and groups allow at most: membership has no part in it.
     """
-    if rows < 2:
-        raise ValueError(f"rows is {rows}: it must be at least 2, one member and one non-member.")
+    check_whole("rows", rows, 2, ", one member and one non-member")
     found = plan.classifiers
     seeds = np.asarray(jax.random.key_data(per_model(key, np.arange(len(found)))))
     pairs = max(np.sum(plan.fold != fold) * plan.groups[group].size for fold, group in found)
@@ -229,6 +228,7 @@ def _taught(
 
     gather: what is read of the rows of parts of the classifiers, [F', n, ...] each. width: numbers of a row.
     """
+    check_key("key", key)
     drawing, learning = jax.random.split(key)
     drawn = draw(plan, classifier.rows, drawing)
     count, size = drawn.mask.shape

@@ -25,7 +25,7 @@ from mia_jax.attacks.base import (
 )
 from mia_jax.config import AttacksConfig
 from mia_jax.types import Array
-from mia_jax.validation import as_mask
+from mia_jax.validation import as_mask, as_numbers, check_number
 
 Density = Literal["gaussian", "kde"]
 
@@ -85,9 +85,8 @@ def embedding_norm_likelihood(
 
 def embedding_norms(embedding: Array, p: float = 2.0) -> np.ndarray:
     """The p-norm of embeddings [..., E]: float64 [...]. p: at least 1, infinity included (ValueError)."""
-    if not p >= 1:
-        raise ValueError(f"p is {p}: a norm needs p of at least 1 (infinity is allowed).")
-    size = np.abs(np.asarray(embedding, np.float64))
+    check_number("p", p, lambda p: p >= 1, "be at least 1 (inf is allowed)")
+    size = np.abs(as_numbers("embedding", embedding))
     largest = size.max(axis=-1, initial=0.0)
     if np.isinf(p):
         return largest
@@ -146,7 +145,7 @@ def _log_norms(seen: Observations) -> LogNorms:
     if values.min(initial=0.0) < 0:
         where = [int(i) for i in np.unravel_index(np.argmin(values), values.shape)]
         raise ValueError(
-            f"norm{where} is {values[tuple(where)]}: a norm is at least 0; give it without a logarithm."
+            f"norm{where} is {values[tuple(where)]}: it must be at least 0; give the norm, not its logarithm."
         )
     positive = values > 0
     x = np.log(np.where(positive, values, 1.0))

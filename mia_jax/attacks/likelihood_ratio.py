@@ -29,7 +29,7 @@ from mia_jax.attacks.base import (
 )
 from mia_jax.config import AttackName, AttacksConfig
 from mia_jax.types import Array
-from mia_jax.validation import as_mask
+from mia_jax.validation import as_mask, as_numbers, check_whole
 
 Mode = Literal["online", "offline"]
 Variance = Literal["per_example", "global", "auto"]
@@ -113,10 +113,7 @@ def _check_rule(rule: Rule) -> None:
     check_choice("mode", rule.mode, ("online", "offline"))
     check_choice("variance", rule.variance, ("per_example", "global", "auto"))
     check_choice("centre", rule.centre, ("mean", "median"))
-    if rule.fewest < 2:
-        raise ValueError(
-            f"fewest is {rule.fewest}: it must be at least 2, or a variance is of one reference."
-        )
+    check_whole("fewest", rule.fewest, 2, ", or a variance is of one reference")
 
 
 def _likelihood_ratio(
@@ -253,7 +250,7 @@ def _logit_of(seen: Observations, queried: bool) -> Array:
 
 def queries(name: str, values: Array) -> list[tuple[str, np.ndarray]]:
     """The queries of a signal [K, N] or [K, N, Q], each [K, N] with its name for errors. Raises ValueError."""
-    signal = np.asarray(values)
+    signal = as_numbers(name, values, keep=True)
     if signal.ndim == 2:
         return [(name, signal)]
     if signal.ndim != 3 or signal.shape[2] == 0:
@@ -356,7 +353,7 @@ def _too_few(name: str, count: np.ndarray, usable: np.ndarray, missing: str) -> 
     if missing == "raise" and short.any():
         k, n = (int(i) for i in np.argwhere(short)[0])
         raise ValueError(
-            f"record {n} has {int(count[k, n])} reference models on the {name} side when model {k} is "
-            'the target: at least 2 are needed; train more models, or pass missing="nan".'
+            f"record {n} has {int(count[k, n])} of the 2 reference models that are needed on the {name} side when "
+            f'model {k} is the target: train more models, or pass missing="nan".'
         )
     return short

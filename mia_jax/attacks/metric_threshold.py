@@ -13,7 +13,7 @@ from mia_jax.attacks.base import NO_SIDE, QUERY, Attack, Observations
 from mia_jax.attacks.recorded import recorded_score
 from mia_jax.config import AttacksConfig
 from mia_jax.types import Array
-from mia_jax.validation import as_mask
+from mia_jax.validation import as_mask, as_numbers, check_whole
 
 Metric = Literal["correctness", "confidence", "loss", "entropy", "modified_entropy"]
 
@@ -66,7 +66,9 @@ def metric_scores(probs: Array, labels: Array, metric: Metric) -> np.ndarray:
     """
     if metric not in get_args(Metric):
         raise ValueError(f"metric is {metric!r}: it must be one of {', '.join(map(repr, get_args(Metric)))}.")
-    probs = np.asarray(probs, np.float64)
+    probs = as_numbers("probs", probs)
+    if not probs.ndim:
+        raise ValueError("probs has shape (): it must be [..., C], one probability of each class.")
     labels = check_labels("labels", labels, probs.shape[:-1], probs.shape[-1])
     _check_probabilities(probs)
     of_label = np.take_along_axis(probs, labels[..., None], axis=-1)[..., 0]
@@ -186,6 +188,7 @@ class Risk(NamedTuple):
 
 def risk_bins(inside: np.ndarray, outside: np.ndarray, num_bins: int = 5) -> Risk:
     """The bins of members' [I] and non-members' [J] scores, and the members' share of each."""
+    check_whole("num_bins", num_bins, 1)
     inside, outside = (np.maximum(-values, SMALLEST_BINNED) for values in (inside, outside))
     low, high = min(inside.min(), outside.min()), max(inside.max(), outside.max())
     edges = np.geomspace(low, high, num_bins + 1)[1:-1]
@@ -202,7 +205,9 @@ def risk_in_bins(own: np.ndarray, bins: Risk) -> np.ndarray:
 def check_signs(name: str, scores: Array) -> None:
     """Refuse scores above 0, which have no logarithmic bin (ValueError)."""
     if np.max(scores, initial=0.0) > 0:
-        raise ValueError(f"{name} holds {np.max(scores)}: logarithmic bins need scores of at most 0.")
+        raise ValueError(
+            f"{name} holds {np.max(scores)}: it must be at most 0, or there are no logarithmic bins."
+        )
 
 
 def check_labels(name: str, labels: Array, shape: tuple[int, ...], num_classes: int) -> np.ndarray:
@@ -215,7 +220,8 @@ def check_labels(name: str, labels: Array, shape: tuple[int, ...], num_classes: 
     odd = np.argwhere((labels < 0) | (labels >= num_classes))
     if odd.size:
         where = tuple(int(i) for i in odd[0])
-        raise ValueError(f"{name}{list(where)} is {labels[where]}: labels lie in 0 to {num_classes - 1}.")
+        allowed = "be at least 0" if labels[where] < 0 else f"lie in 0 to {num_classes - 1}"
+        raise ValueError(f"{name}{list(where)} is {labels[where]}: labels must {allowed}.")
     return labels.astype(np.int64)
 
 
@@ -241,11 +247,12 @@ def _by_class(
     num_classes: int,
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """For each class of the target: its records' places, shadow members' and non-members' scores."""
-    shadow = np.asarray(shadow_scores, np.float64)
+    check_whole("num_classes", num_classes, 1)
+    shadow, target = as_numbers("shadow_scores", shadow_scores), as_numbers("target_scores", target_scores)
     shadow_y = check_labels("shadow_labels", shadow_labels, shadow.shape, num_classes)
-    target_y = check_labels("target_labels", target_labels, np.shape(target_scores), num_classes)
+    target_y = check_labels("target_labels", target_labels, target.shape, num_classes)
     held = as_mask("shadow_member", shadow_member, shadow.shape)
-    for name, values in (("shadow_scores", shadow), ("target_scores", np.asarray(target_scores))):
+    for name, values in (("shadow_scores", shadow), ("target_scores", target)):
         if np.isnan(values).any():
             raise ValueError(
                 f"{name}[{int(np.argmax(np.isnan(values)))}] is NaN: leave records without a score out."
@@ -284,5 +291,5 @@ def _check_probabilities(probs: np.ndarray) -> None:
     if far.size:
         where = tuple(int(i) for i in far[0])
         raise ValueError(
-            f"probs{list(where)} sum to {probs[where].sum():.4g}: probabilities of a record sum to 1."
+            f"probs{list(where)} sum to {probs[where].sum():.4g}: probabilities of a record must sum to 1."
         )

@@ -31,6 +31,7 @@ from mia_jax.config import AttacksConfig, TrainingConfig
 from mia_jax.models.attack_networks import regression_mlp
 from mia_jax.training.segment import Recipe
 from mia_jax.types import Array, Key, Params
+from mia_jax.validation import as_numbers
 
 Kind = Literal["gaussian", "pinball"]
 
@@ -185,7 +186,7 @@ def _fit(kind: Kind, blocks: Blocks) -> Fitted:
     population = check_signal("population_signal", seen.population_scaled_logit, usable)
     if population.shape[1] < FEWEST_ROWS:
         raise ValueError(
-            f"population_signal is of {population.shape[1]} records: at least {FEWEST_ROWS} are needed to fit anything."
+            f"population_signal has {population.shape[1]} records: it must have at least {FEWEST_ROWS} to fit anything."
         )
     z = _as_features("population_features", seen.population_features, (population.shape[1], None))
     by = _scale_of(z)
@@ -271,7 +272,7 @@ def _scaled(features: np.ndarray, by: Scale) -> np.ndarray:
 
 def _as_features(name: str, values: Array, shape: tuple[int, int | None]) -> np.ndarray:
     """Finite features [rows, D] in float64. Raises ValueError naming the array."""
-    array = np.asarray(values, np.float64)
+    array = as_numbers(name, values)
     if array.ndim != 2 or array.shape[0] != shape[0] or shape[1] not in (None, array.shape[1]):
         expected = ", ".join("…" if length is None else str(length) for length in shape)
         raise ValueError(f"{name} has shape {array.shape}: it must have shape [{expected}].")

@@ -23,7 +23,7 @@ from mia_jax.attacks.base import (
 from mia_jax.attacks.likelihood_ratio import queries, reference_count
 from mia_jax.config import AttackName, AttacksConfig
 from mia_jax.types import Array
-from mia_jax.validation import as_mask
+from mia_jax.validation import as_mask, check_number
 
 SOURCE = "Zarifzadeh, Liu & Shokri, Low-Cost High-Power Membership Inference Attacks, ICML 2024"
 
@@ -51,10 +51,9 @@ def rmia(
     offline. NaN where a needed side has no reference. Zarifzadeh et al. 2024, equations 2, 4 and
     section 3.4.
     """
-    if not gamma > 0:
-        raise ValueError(f"gamma is {gamma}: it must be above 0.")
-    if offline_scale is not None and not 0 <= offline_scale <= 1:
-        raise ValueError(f"offline_scale is {offline_scale}: it must lie in [0, 1].")
+    check_number("gamma", gamma, lambda gamma: gamma > 0, "be above 0")
+    if offline_scale is not None:
+        check_number("offline_scale", offline_scale, lambda scale: 0 <= scale <= 1, "lie in [0, 1]")
     allowed, usable = references(queries("log_prob", log_prob)[0][1].shape[0], exclude, valid)
     population = _population(population_log_prob, allowed, usable, offline_scale)
     return _relative(log_prob, member, population, allowed, usable, gamma, offline_scale)

@@ -116,8 +116,8 @@ def _check_log_probabilities(log_prob: np.ndarray) -> None:
     if odd.size:
         where = tuple(int(i) for i in odd[0])
         raise ValueError(
-            f"trajectory{list(where)} is {log_prob[where]:.4g}: log-probabilities are at most 0; of losses pass the "
-            "negative."
+            f"trajectory{list(where)} is {log_prob[where]:.4g}: log-probabilities must be at most 0; of losses pass "
+            "the negative."
         )
 
 

@@ -26,6 +26,12 @@ from mia_jax.config import (
 )
 from mia_jax.runs.identity import RunError
 
+OF_ONE_RUN = (
+    "The run directory: everything is written there, and resumed from there. A path, or the URL of a bucket."
+)
+OF_RUNS = "The directory of the study: its runs and what they show are written there, and resumed from there. A path."
+"""What --workdir is."""
+
 
 def run() -> None:
     """Train, attack and report: the whole study of one config.
@@ -169,7 +175,7 @@ def tradeoff() -> None:
     training is a run directory of its own below --workdir/seed0, …, to be looked at with
     scripts/report.py; what was stopped goes on. Tables, figures and tradeoff.html are written to --workdir.
     """
-    _config_flags("runs/tradeoff")
+    _config_flags("runs/tradeoff", OF_RUNS)
 
     def main() -> None:
         from mia_jax import tradeoff as study
@@ -194,7 +200,7 @@ def dynamics() -> None:
     records are written to --workdir. --predict writes early_warning/ARM.json too: the records that the first
     part of training foretells to be most exposed, for --config.membership.without of another run.
     """
-    _config_flags("runs/dynamics")
+    _config_flags("runs/dynamics", OF_RUNS)
     flags.DEFINE_bool(
         "predict",
         False,
@@ -228,7 +234,7 @@ def compare() -> None:
     on, and variants of it. Every pool and variant is a run directory of its own below --workdir, to be looked at
     with scripts/report.py; what was stopped goes on. comparison.json, tables and figures are written to --workdir.
     """
-    _config_flags("runs/compare")
+    _config_flags("runs/compare", OF_RUNS)
 
     def main() -> None:
         from mia_jax import comparison
@@ -263,7 +269,7 @@ def rnn_vs_ffnn() -> None:
         "The sizes of the configs; with any but the default, name --results and --workdir.",
     )
     flags.DEFINE_bool("page_only", False, "Run nothing: make the page anew from what is kept.")
-    _workdir_flag("runs/rnn_vs_ffnn")
+    _workdir_flag("runs/rnn_vs_ffnn", OF_RUNS)
 
     def main() -> None:
         from mia_jax.rnn_vs_ffnn import runner
@@ -287,23 +293,20 @@ def _config_given() -> bool:
     return any(re.match(r"--?config\b", word) for word in sys.argv[1:])
 
 
-def _config_flags(workdir: str = "runs/default") -> None:
+def _config_flags(workdir: str = "runs/default", what: str = OF_ONE_RUN) -> None:
     """The flags of commands that train, each kind of study with a run directory of its own."""
     # No default here: it would be read, and the overrides with it, before errors can be caught.
     config_flags.DEFINE_config_file(
         "config", None, "A Python file with get_config(); see --config.FIELD below."
     )
-    _workdir_flag(workdir)
-    flags.DEFINE_bool("overwrite", False, "Delete the run in --workdir and begin anew.")
+    _workdir_flag(workdir, what)
+    runs = "run" if what == OF_ONE_RUN else "runs"
+    flags.DEFINE_bool("overwrite", False, f"Delete the {runs} in --workdir and begin anew.")
 
 
-def _workdir_flag(default: str | None = None) -> None:
-    """The run directory."""
-    flags.DEFINE_string(
-        "workdir",
-        default,
-        "The run directory: everything is written there, and resumed from there. A path, or the URL of a bucket.",
-    )
+def _workdir_flag(default: str | None = None, what: str = OF_ONE_RUN) -> None:
+    """Where everything is written. what: the help of the flag."""
+    flags.DEFINE_string("workdir", default, what)
 
 
 def _section_flags(section: type, but: Collection[str] = ()) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import flags
 
-from mia_jax.cli.naming import as_typed, installed
+from mia_jax.command import as_typed, installed
 from mia_jax.config import AttacksConfig, Config, ReportConfig
 from mia_jax.config.base import MANY_NAMES
 
@@ -22,7 +22,8 @@ def help_text(command: Callable[[], None], config: str = "digits.py") -> str:
     own = [flag for module, found in of_modules.items() if module.startswith("mia_jax.cli") for flag in found]
     for flag in own:
         default = _default_config(config) if flag.name == "config" else flag.default
-        shown = "" if default is None or default is False else f" (default: {default})"
+        nothing = default is None or default is False or default in ("", [])
+        shown = "" if nothing else f" (default: {default})"
         text.append(f"  --{flag.name}: {flag.help}{shown}")
     for section in (AttacksConfig, ReportConfig):
         if dataclasses.fields(section)[-1].name in flags.FLAGS:

@@ -13,9 +13,8 @@ from typing import NoReturn
 from absl import app, flags
 
 from mia_jax.cli.help import help_text
-from mia_jax.cli.naming import as_typed
 from mia_jax.cli.processes import check_process_flags
-from mia_jax.command import this_command
+from mia_jax.command import as_typed, this_command
 from mia_jax.config import ConfigError
 from mia_jax.runs.identity import JobError, RunError
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 def from_mapping(values: Mapping[str, Any]) -> Config:
     """A checked `Config` from nested plain values. Raises `ConfigError`, one sentence."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"config is a {type(values).__name__}: it must be a mapping from fields to values.")
     return from_json(json.dumps(dict(values), default=repr))
 
 
@@ -42,6 +44,11 @@ def to_json(config: Config) -> str:
 
 def from_config_dict(values: ConfigDict) -> Config:
     """A checked `Config` from an `ml_collections.ConfigDict`, of the scale it asks for. Raises `ConfigError`."""
+    if not hasattr(values, "to_dict"):
+        raise ConfigError(
+            f"config is a {type(values).__name__}: it must be a ConfigDict, as to_config_dict makes one; of a mapping "
+            "take from_mapping."
+        )
     return scaled(from_mapping(_names_apart(values.to_dict())))
 
 

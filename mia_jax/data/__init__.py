@@ -55,6 +55,8 @@ def load(config: DataConfig, canaries: CanariesConfig | None = None) -> Dataset:
     Raises `ConfigError`, one sentence, for an unknown source, arrays that cannot be used, and sizes
     or numbers of canaries that do not fit.
     """
+    if not isinstance(config, DataConfig):
+        raise ConfigError(f'config is {config!r}: it must be a DataConfig, as DataConfig(source="digits").')
     prefix, _, rest = config.source.partition(":")
     loader = _LOADERS.get(prefix)
     if loader is None:

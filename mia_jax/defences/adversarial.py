@@ -7,7 +7,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from mia_jax.defences.base import Defence, RecordLoss, Strengths
+from mia_jax.defences.base import Defence, RecordLoss, Strengths, strength
 from mia_jax.types import Array, Inputs, Ragged
 
 
@@ -29,7 +29,7 @@ def fast_gradient_sign() -> Defence:
         slope = jax.grad(of_values)(jnp.asarray(values))
         # A slope that is not finite has no direction.
         way = jnp.where(jnp.isfinite(slope), jnp.sign(slope), 0.0)
-        moved = jax.lax.stop_gradient(values + strengths["radius"] * way)
+        moved = jax.lax.stop_gradient(values + strength(strengths, "radius") * way)
         return x._replace(values=moved) if isinstance(x, Ragged) else moved
 
     return Defence(("adversarial",), inputs=inputs)

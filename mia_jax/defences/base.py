@@ -94,6 +94,23 @@ class Defence(NamedTuple):
 PLAIN = Defence()
 """No defence: every slot as it is."""
 
+
+def strength(strengths: Strengths, name: str) -> Any:
+    """The strength of that name. Raises ValueError where a defence reads one that is not given."""
+    try:
+        return strengths[name]
+    except KeyError:
+        raise no_strength(strengths, name) from None
+
+
+def no_strength(strengths: Strengths, name: str, whose: str = "strengths") -> ValueError:
+    """What is wrong where a defence reads a strength that is not given. whose: what holds the strengths."""
+    there = ", ".join(map(repr, strengths)) or "none"
+    return ValueError(
+        f"{whose} has no {name!r}, which the defence reads: there are {there}; add it, in a training through hyper_of."
+    )
+
+
 ONE_ONLY = ("label", "inputs", "gradient", "release")
 """Slots that two defences cannot both claim: what came first would no longer be what it says."""
 
@@ -107,10 +124,12 @@ def chain(*defences: Defence) -> Defence:
     """Several defences as one: penalties add up, losses wrap each other in the order given.
 
     Raises DefenceError where two of them claim the labels, the inputs, the gradient or the release, or
-    have the same name.
+    have the same name, and for what is no defence.
     """
     joined = PLAIN
     for one in defences:
+        if not isinstance(one, Defence):
+            raise DefenceError(f"{one!r} is no Defence: make it first, as with defences.l2().")
         joined = _join(joined, one)
     return joined
 

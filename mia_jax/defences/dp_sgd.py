@@ -24,12 +24,15 @@ from mia_jax.defences.base import (
     PrivateGradient,
     Sampling,
     Strengths,
+    strength,
 )
 from mia_jax.losses import Loss
 from mia_jax.models.base import Model
-from mia_jax.privacy.clipping import clipped_gradient_sum
+from mia_jax.privacy.clipping import check_method, clipped_gradient_sum
+from mia_jax.privacy.events import check_training
 from mia_jax.privacy.noise import gaussian_noise
 from mia_jax.types import Key, Params
+from mia_jax.validation import check_whole
 
 OVERFLOW = 1e-24
 """Probability that any batch of a training is larger than what "poisson" provides for. The training is that close,
@@ -46,12 +49,17 @@ def dp_sgd(
     The sum of clipped gradients changes by at most clip_norm where one record is left out (or replaced by
     one without a gradient), and by twice that where it is replaced by another. microbatch: records
     clipped side by side; 0: as suits model and machine. method: of `mia_jax.privacy.clipped_gradient_sum`.
+    Raises ValueError for arguments that cannot be meant.
     """
+    if not isinstance(batches, Batches):
+        raise ValueError(f"batches is {batches!r}: it must be what defences.batches_of makes.")
+    check_method(method)
+    check_whole("microbatch", microbatch, 0)
 
     def gradient(
         model: Model, loss: Loss, params: Params, batch: Batch, key: Key, strengths: Strengths
     ) -> Params:
-        clip_norm = strengths["clip_norm"]
+        clip_norm = strength(strengths, "clip_norm")
         total, _ = clipped_gradient_sum(
             model,
             params,
@@ -64,7 +72,7 @@ def dp_sgd(
             keys=batch.keys,
             microbatch=microbatch or side_by_side(model, batches),
         )
-        multiplier = strengths["noise_multiplier"]
+        multiplier = strength(strengths, "noise_multiplier")
         # Without a clip norm (infinite) there can be no noise, but there may be none.
         noise = gaussian_noise(key, total, jnp.where(multiplier > 0, clip_norm * multiplier, 0.0))
         return jax.tree.map(lambda one, other: (one + other) / batches.expected, total, noise)
@@ -76,7 +84,7 @@ def dp_sgd(
             num_examples=happened.num_examples,
             batch_size=batches.expected,
             steps=happened.steps,
-            noise_multiplier=float(strengths["noise_multiplier"]),
+            noise_multiplier=float(strength(strengths, "noise_multiplier")),
             sampling=batches.sampling,
             max_batch=batches.physical if batches.sampling == "truncated_poisson" else None,
         )
@@ -106,8 +114,10 @@ def batches_of(
     """Batches of expected size batch_size from num_examples records, and how many a step must hold.
 
     max_batch: of "truncated_poisson". With "poisson" a step holds so many that in all `steps` together more
-    come with probability 1e-24 at most.
+    come with probability 1e-24 at most. Raises ValueError as `mia_jax.privacy.dp_sgd_event` does.
     """
+    cut = (max_batch or None) if sampling == "truncated_poisson" else None
+    check_training(num_examples, batch_size, steps, 1.0, sampling, cut, "add_or_remove")
     if sampling == "shuffle":
         return Batches(sampling, num_examples, batch_size, batch_size, batch_size)
     room = _enough(num_examples, batch_size, OVERFLOW / max(steps, 1))

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mia_jax.defences.base import Defence, Event, Happened, Strengths
+from mia_jax.defences.base import Defence, Event, Happened, Strengths, strength
 from mia_jax.types import Array, Key
 
 
@@ -24,7 +24,7 @@ def randomised_labels() -> Defence:
     """
 
     def label(key: Key, y: Array, strengths: Strengths) -> Array:
-        steps = jnp.cumsum(strengths["label_rows"][y])
+        steps = jnp.cumsum(strength(strengths, "label_rows")[y])
         # The draw lies below the last step, whatever the steps add up to in float32.
         drawn = jax.random.uniform(key) * steps[-1]
         return jnp.searchsorted(steps, drawn, side="right").astype(y.dtype)
@@ -36,5 +36,5 @@ def _event(happened: Happened, strengths: Mapping[str, Any]) -> Event:
     """Randomised response over the labels that can come out: of all pairs of true labels the easiest to tell."""
     from mia_jax.privacy.label_privacy import label_event
 
-    possible = int(np.sum(np.asarray(strengths["label_rows"]).max(axis=0) > 0))
-    return Event("label", label_event(possible, float(strengths["label_epsilon"])))
+    possible = int(np.sum(np.asarray(strength(strengths, "label_rows")).max(axis=0) > 0))
+    return Event("label", label_event(possible, float(strength(strengths, "label_epsilon"))))

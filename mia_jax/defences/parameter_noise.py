@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from mia_jax.defences.base import Defence, Event, Happened, Strengths
+from mia_jax.defences.base import Defence, Event, Happened, Strengths, strength
 from mia_jax.defences.parameters import map_selected
 from mia_jax.privacy.noise import gaussian_noise
 from mia_jax.types import Key, Params
@@ -22,7 +22,7 @@ def parameter_noise(parameters: str = "") -> Defence:
     """
 
     def release(key: Key, params: Params, strengths: Strengths) -> Params:
-        noise = gaussian_noise(key, params, strengths["sigma"])
+        noise = gaussian_noise(key, params, strength(strengths, "sigma"))
         return map_selected(lambda leaf, more: leaf + more, parameters, params, noise)
 
     def event(happened: Happened, strengths: Mapping[str, Any]) -> Event:
@@ -45,5 +45,6 @@ def _event(strengths: Mapping[str, Any]) -> Event:
     if not strengths.get("sensitivity"):
         return _nothing_promised()
     return Event(
-        "record", dp_event.GaussianDpEvent(float(strengths["sigma"]) / float(strengths["sensitivity"]))
+        "record",
+        dp_event.GaussianDpEvent(float(strength(strengths, "sigma")) / float(strengths["sensitivity"])),
     )

@@ -18,13 +18,18 @@ def path_of(path: tuple[object, ...]) -> str:
 def selected(params: Params, pattern: str) -> list[bool]:
     """Which leaves, in their order, have a path in which the regular expression is found; empty: all.
 
-    Raises ValueError where there is none.
+    Raises ValueError where there is none, and for what is no regular expression.
     """
     names = [path_of(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-    found = [re.search(pattern, name) is not None for name in names]
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"parameters is {pattern!r}: it must be a regular expression ({error}).") from None
+    found = [expression.search(name) is not None for name in names]
     if not any(found):
         raise ValueError(
-            f"parameters is {pattern!r}: no parameter has a path in which it is found; there are {', '.join(names)}."
+            f"parameters is {pattern!r}: no parameter has a path in which it is found; there are "
+            f"{', '.join(names) or 'none'}."
         )
     return found
 

@@ -11,7 +11,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from mia_jax.defences.base import Defence, Strengths
+from mia_jax.defences.base import Defence, Strengths, strength
 from mia_jax.defences.parameters import selected
 from mia_jax.losses import Loss
 from mia_jax.types import Array, Params
@@ -22,7 +22,7 @@ def l2(parameters: str = "") -> Defence:
     """Penalty strengths["l2"] * ||theta||^2 on the parameters whose path matches."""
 
     def penalty(params: Params, strengths: Strengths) -> Array:
-        return strengths["l2"] * _squares(params, parameters)
+        return strength(strengths, "l2") * _squares(params, parameters)
 
     return Defence(("l2",), penalty=penalty)
 
@@ -37,7 +37,9 @@ def l2_norm(parameters: str = "") -> Defence:
     def penalty(params: Params, strengths: Strengths) -> Array:
         squares = _squares(params, parameters)
         nonzero = squares > 0
-        return strengths["l2_norm"] * jnp.where(nonzero, jnp.sqrt(jnp.where(nonzero, squares, 1.0)), 0.0)
+        return strength(strengths, "l2_norm") * jnp.where(
+            nonzero, jnp.sqrt(jnp.where(nonzero, squares, 1.0)), 0.0
+        )
 
     return Defence(("l2_norm",), penalty=penalty)
 
@@ -48,7 +50,8 @@ def l1(parameters: str = "") -> Defence:
 
     def penalty(params: Params, strengths: Strengths) -> Array:
         # Not jnp.abs: its gradient at 0 is 1, and would push what stands at 0 (a new bias) off it.
-        return strengths["l1"] * sum(jnp.sum(leaf * jnp.sign(leaf)) for leaf in _leaves(params, parameters))
+        size = sum(jnp.sum(leaf * jnp.sign(leaf)) for leaf in _leaves(params, parameters))
+        return strength(strengths, "l1") * size
 
     return Defence(("l1",), penalty=penalty)
 
@@ -62,7 +65,7 @@ def label_smoothing() -> Defence:
     """
 
     def soften(loss: Loss, strengths: Strengths) -> Loss:
-        share = strengths["label_smoothing"]
+        share = strength(strengths, "label_smoothing")
 
         def softened(logits: Array, y: Array) -> Array:
             every = jax.vmap(loss, in_axes=(None, 0))(logits, jnp.arange(logits.shape[-1]))

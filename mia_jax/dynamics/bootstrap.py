@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mia_jax.types import Array
+from mia_jax.validation import check_confidence, check_generator, check_whole
 
 
 class Resampled(NamedTuple):
@@ -33,10 +34,10 @@ def record_bootstrap(
     unmoved 6 %). NaN draws are left out; ends are NaN where all are, or the value is. Raises ValueError
     for fewer than two records or draws. Efron & Tibshirani 1993, chapter 13 (moving is our choice).
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}: it must lie in (0, 1).")
-    if num_records < 2 or draws < 2:
-        raise ValueError(f"num_records, draws are {num_records}, {draws}: both must be at least 2.")
+    check_confidence(confidence)
+    check_whole("num_records", num_records, 2)
+    check_whole("draws", draws, 2)
+    check_generator("rng", rng)
     value = np.asarray(statistic(np.arange(num_records)), np.float64)
     drawn = np.stack(
         [np.asarray(statistic(rng.integers(num_records, size=num_records)), np.float64) for _ in range(draws)]

@@ -15,6 +15,7 @@ from mia_jax.attacks.base import folds, references
 from mia_jax.dynamics.rates import ROUNDING
 from mia_jax.statistics.roc import check_rate, target_by_record
 from mia_jax.types import Array
+from mia_jax.validation import as_numbers
 
 BITS = 16
 """Of a score's 64, those that one passage looks at where scores are many."""
@@ -31,7 +32,7 @@ def calls_at_zero(scores: Array) -> tuple[np.ndarray, np.ndarray]:
 
     scores: [K, N], NaN where missing. Raises ValueError for another shape. The rule of Chen et al. 2025.
     """
-    values = np.asarray(scores, np.float64)
+    values = as_numbers("scores", scores)
     if values.ndim != 2:
         raise ValueError(f"scores have shape {values.shape}: they must be [K, N], target by record.")
     return values >= 0, ~np.isnan(values)

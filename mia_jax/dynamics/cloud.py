@@ -9,6 +9,7 @@ import numpy as np
 
 from mia_jax.dynamics.rates import ROUNDING, on_plane
 from mia_jax.types import Array
+from mia_jax.validation import check_whole
 
 
 def spatial_entropy(fpr: Array, tpr: Array, bins: int = 20) -> np.ndarray:
@@ -42,8 +43,7 @@ def clustering_index(fpr: Array, tpr: Array, bins: int = 20) -> np.ndarray:
 
 def _histograms(fpr: Array, tpr: Array, bins: int) -> np.ndarray:
     """The number of records in each cell: int [T, bins^2]."""
-    if bins < 1:
-        raise ValueError(f"bins is {bins}: it must be at least 1.")
+    check_whole("bins", bins, 1)
     fpr, tpr = on_plane(fpr, tpr)
     counts = np.zeros((len(fpr), bins**2), np.int64)
     for at, x, y in zip(counts, fpr, tpr, strict=True):

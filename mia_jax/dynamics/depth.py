@@ -11,7 +11,7 @@ import numpy as np
 
 from mia_jax.dynamics.rates import mean_of_known, table_of_members
 from mia_jax.types import Array
-from mia_jax.validation import as_mask, at, first
+from mia_jax.validation import as_mask, as_numbers, at, first
 
 AT_ONCE = 2**21
 """Distances held at once, the entries of a block of records by all of the support."""
@@ -52,9 +52,9 @@ def mean_depth(depths: Array, member: Array, known: Array | None = None) -> np.n
     where a depth counts; None: everywhere. Raises ValueError for arrays that do not fit. Our definition.
     """
     held = table_of_members(member)
-    values = np.asarray(depths, np.float64)
+    values = as_numbers("depths", depths)
     if values.shape != held.shape:
-        raise ValueError(f"depths has shape {values.shape}: it must have member's, {held.shape}.")
+        raise ValueError(f"depths has shape {values.shape}: it must have shape {held.shape}, member's.")
     counted = ~held if known is None else ~held & as_mask("known", known, held.shape)
     return mean_of_known(np.where(counted, values, np.nan), axis=0)
 

@@ -13,6 +13,7 @@ from scipy import stats
 
 from mia_jax.dynamics.rates import Calls, by_checkpoint, plane, sides, table_of_members
 from mia_jax.types import Array
+from mia_jax.validation import as_numbers, check_confidence
 
 
 class Learned(NamedTuple):
@@ -48,7 +49,7 @@ def epoch_learned(correct: Calls, member: Array, times: Array) -> Learned:
     fit. Our definition.
     """
     held = table_of_members(member)
-    moments = np.asarray(times, np.float64)
+    moments = as_numbers("times", times)
     if (
         moments.ndim != 1
         or moments.size < 2
@@ -87,9 +88,8 @@ def rank_correlation(first: Array, second: Array, *, confidence: float = 0.95) -
     noise of the two quantities draws the correlation towards 0. NaN for a quantity without variation,
     an interval of NaN for fewer than four pairs. Raises ValueError for arrays that do not fit.
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}: it must lie in (0, 1).")
-    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    check_confidence(confidence)
+    a, b = as_numbers("first", first), as_numbers("second", second)
     if a.ndim != 1 or a.shape != b.shape:
         raise ValueError(f"first, second have shapes {a.shape}, {b.shape}: both must be [N].")
     known = ~(np.isnan(a) | np.isnan(b))

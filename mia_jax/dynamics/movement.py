@@ -25,6 +25,7 @@ from mia_jax.dynamics.rates import (
 )
 from mia_jax.statistics.roc import leaders
 from mia_jax.types import Array
+from mia_jax.validation import as_numbers, check_generator, check_whole
 
 
 class Speed(NamedTuple):
@@ -61,7 +62,7 @@ def signed_speed(vulnerability: Array, times: Array) -> np.ndarray:
 
 def speed_curve(speed: Array) -> np.ndarray:
     """The mean over records at each interval: [T-1]. speed: [T-1, N]; NaN entries are left out."""
-    values = np.asarray(speed, np.float64)
+    values = as_numbers("speed", speed)
     if values.ndim != 2:
         raise ValueError(f"speed has shape {values.shape}: it must be [T-1, N], interval by record.")
     return mean_of_known(values)
@@ -74,7 +75,7 @@ def speed_summary(curve: Array, times: Array) -> Speed:
     times: [T]. With checkpoints at equal distances the mean is the plain one. The peak is a largest
     value of noisy ones: compare it with the peaks of the noise floor. Raises ValueError.
     """
-    values = np.asarray(curve, np.float64)
+    values = as_numbers("curve", curve)
     lengths = _durations(times, values.shape[-1] + 1 if values.ndim else 0)
     if not lengths.size:
         raise ValueError("times has shape (1,): a speed needs at least two checkpoints.")
@@ -155,8 +156,8 @@ def model_orders(
     twin: int [K], the model with the complementary records (-1: none). Raises ValueError for fewer than
     one permutation.
     """
-    if permutations < 1:
-        raise ValueError(f"permutations is {permutations}: it must be at least 1.")
+    check_whole("permutations", permutations, 1)
+    check_generator("rng", rng)
     return np.stack([_reordered(num_models, twin, rng) for _ in range(permutations)])
 
 
@@ -191,7 +192,7 @@ def _rates_in_order(
 
 def _path(center: Array) -> np.ndarray:
     """Points [T, 2], float64. Raises ValueError."""
-    path = np.asarray(center, np.float64)
+    path = as_numbers("center", center)
     if path.ndim != 2 or path.shape[1] != 2 or not len(path):
         raise ValueError(f"center has shape {path.shape}: it must be [T, 2], FPR and TPR by checkpoint.")
     return path
@@ -199,7 +200,7 @@ def _path(center: Array) -> np.ndarray:
 
 def _durations(times: Array, num_checkpoints: int) -> np.ndarray:
     """The lengths of the intervals between checkpoints: [T-1]. Raises ValueError."""
-    moments = np.asarray(times, np.float64)
+    moments = as_numbers("times", times)
     if moments.shape != (num_checkpoints,):
         raise ValueError(
             f"times has shape {moments.shape}: it must be [{num_checkpoints}], one a checkpoint."

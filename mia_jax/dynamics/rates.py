@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mia_jax.types import Array
-from mia_jax.validation import as_mask
+from mia_jax.validation import as_mask, as_numbers
 
 Calls = Array | Iterator[Array]
 """Bool [K, T, N], or an iterator (a generator, say) of bool [K, N], one a checkpoint, read once."""
@@ -113,7 +113,7 @@ def with_known(
         return
     for called, present in zip_longest(each, by_checkpoint("known", known, shape)):
         if called is None or present is None:
-            raise ValueError("known has another number of checkpoints than calls: it must have one for each.")
+            raise ValueError("known has another number of checkpoints than calls: both must have the same.")
         yield called, present
 
 
@@ -139,7 +139,7 @@ def on_plane(fpr: Array, tpr: Array) -> tuple[np.ndarray, np.ndarray]:
     """Both rates as float64 [T, N], in [0, 1] or NaN. Raises ValueError."""
     fpr, tpr = by_record("fpr", fpr), by_record("tpr", tpr)
     if fpr.shape != tpr.shape:
-        raise ValueError(f"tpr has shape {tpr.shape}: it must have fpr's, {fpr.shape}.")
+        raise ValueError(f"tpr has shape {tpr.shape}: it must have shape {fpr.shape}, fpr's.")
     for name, rate in (("fpr", fpr), ("tpr", tpr)):
         outside = (rate < 0) | (rate > 1)
         if outside.any():
@@ -149,7 +149,7 @@ def on_plane(fpr: Array, tpr: Array) -> tuple[np.ndarray, np.ndarray]:
 
 def by_record(name: str, values: Array) -> np.ndarray:
     """A float64 array [T, N] of at least one checkpoint. Raises ValueError."""
-    array = np.asarray(values, np.float64)
+    array = as_numbers(name, values)
     if array.ndim != 2 or not len(array):
         raise ValueError(f"{name} has shape {array.shape}: it must be [T, N], checkpoint by record.")
     return array

@@ -13,6 +13,7 @@ import numpy as np
 
 from mia_jax.dynamics.rates import ROUNDING, by_record
 from mia_jax.types import Array
+from mia_jax.validation import as_numbers
 
 CUTS = (0.2, 0.5)
 """Low, middle and high vulnerability."""
@@ -85,7 +86,7 @@ def _moves(vulnerability: Array, cuts: Sequence[float]) -> np.ndarray:
 
 def _rising(cuts: Sequence[float]) -> np.ndarray:
     """The cuts, float64 [S-1]. Raises ValueError."""
-    edges = np.asarray(cuts, np.float64)
+    edges = as_numbers("cuts", cuts)
     if edges.ndim != 1 or not edges.size or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
         raise ValueError(f"cuts is {tuple(cuts)}: it must hold at least one number, finite and rising.")
     return edges

@@ -21,6 +21,7 @@ from mia_jax.statistics import intervals
 from mia_jax.statistics.clustering import Clustered, Spread, pairs
 from mia_jax.statistics.score_table import blocks_of_targets
 from mia_jax.types import Array
+from mia_jax.validation import check_confidence
 
 GROWING = np.array([-1.0, 1.0]) / np.sqrt(2.0)
 """The direction on the plane in which vulnerability grows: less FPR, more TPR."""
@@ -219,7 +220,7 @@ def unpaired_difference(a: Estimate, b: Estimate, confidence: float = 0.95) -> i
     `paired_difference` or `same_records_difference`: taken for independent, their interval is too wide. In
     the same worlds 95 % intervals covered 94-96 %. Raises ValueError for a confidence outside (0, 1).
     """
-    _check_confidence(confidence)
+    check_confidence(confidence)
     value, error = a.value - b.value, float(np.hypot(a.error, b.error))
     if error == 0.0:
         return intervals.Difference(value, value, value, 1.0)
@@ -352,9 +353,3 @@ def _shape(member: Array | Bits) -> tuple[int, int]:
 def _quantile(degrees: float, confidence: float) -> float:
     """The two-sided t quantile."""
     return float(stats.t.ppf(0.5 + confidence / 2, degrees))
-
-
-def _check_confidence(confidence: float) -> None:
-    """Refuse what is no confidence."""
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}: it must lie in (0, 1).")

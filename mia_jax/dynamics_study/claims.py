@@ -67,7 +67,8 @@ def _factors(arms: Sequence[Arm], compared: Sequence[Mapping[str, Any]], alpha: 
     varied = list(dict.fromkeys(row["factor"] for row in rows))
     for factor in varied:
         own = [bool(sure) for row, sure in zip(rows, significant, strict=True) if row["factor"] == factor]
-        none = all(row["low"] > -SMALL and row["high"] < SMALL for row in rows if row["factor"] == factor)
+        ends = [(row["difference_low"], row["difference_high"]) for row in rows if row["factor"] == factor]
+        none = all(low > -SMALL and high < SMALL for low, high in ends)
         verdicts.append("supported" if np.mean(own) > 0.5 else "not supported" if none else "undecided")
         evidence.append(
             f"{_named(factor)}: {verdicts[-1]}, {_of(own)} differ; mean displacement {_levels(arms, factor)}."

@@ -20,8 +20,8 @@ def comparisons(arms: Sequence[Arm], confidence: float) -> list[dict[str, Any]]:
     """One plain row for each pair of arms that differ in one factor, and each measure.
 
     first, second: levels of `factor`; at: the levels of the others. difference: second less first, with
-    low, high and p. shared: what both have in common: "records and members" (the same records, model k of
-    both trained on the same of them), "records", or "nothing". Of shared records those count alone that have
+    its ends _low and _high, and p. shared: what both have in common: "records and members" (the same records,
+    model k of both trained on the same of them), "records", or "nothing". Of shared records those count alone that have
     a place on the plane in both arms.
     """
     rows = []
@@ -39,8 +39,8 @@ def comparisons(arms: Sequence[Arm], confidence: float) -> list[dict[str, Any]]:
                     "at": at,
                     "measure": measure,
                     "difference": change.value,
-                    "low": change.low,
-                    "high": change.high,
+                    "difference_low": change.low,
+                    "difference_high": change.high,
                     "p": change.p,
                     "shared": shared,
                 }

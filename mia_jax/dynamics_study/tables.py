@@ -125,7 +125,7 @@ def record_rows(arm: Arm, cuts: Sequence[float] = CUTS) -> list[dict[str, Any]]:
     end. A checkpoint at which nothing is known of it counts as below. What is not known is None.
     """
     columns: dict[str, Iterable[Any]] = {
-        "row": range(arm.fpr.shape[1]),
+        "record": range(arm.fpr.shape[1]),
         "label": arm.labels.tolist(),
         "fpr": _plain(arm.fpr[-1]),
         "tpr": _plain(arm.tpr[-1]),

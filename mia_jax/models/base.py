@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 from mia_jax.types import Inputs
+from mia_jax.validation import check_number, check_whole
 
 
 class Model(NamedTuple):
@@ -40,6 +41,13 @@ class Model(NamedTuple):
     taps: Callable[..., Any] | None = None
     steps: Callable[..., jax.Array] | None = None
     layers: Callable[..., tuple[jax.Array, ...]] | None = None
+
+
+def check_sizes(num_classes: int, hidden: int, layers: int, dropout: float) -> None:
+    """Refuse sizes that no model has (ValueError)."""
+    for name, size in {"num_classes": num_classes, "hidden": hidden, "layers": layers}.items():
+        check_whole(name, size, 1)
+    check_number("dropout", dropout, lambda share: 0 <= share < 1, "lie in [0, 1)")
 
 
 def count_parameters(model: Model, x: Inputs) -> int:

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mia_jax.config import HeadKind
-from mia_jax.models.base import Model
-from mia_jax.models.images import ImageModule, blocks
+from mia_jax.models.base import Model, check_sizes
+from mia_jax.models.images import ImageModule, blocks, check_head
 from mia_jax.models.linen import Affine, as_model
 from mia_jax.types import Array
 
@@ -100,5 +100,8 @@ def cnn(
     where their number is odd) has `hidden` channels, the second 2 * hidden; the largest of every 2x2 pixels is
     kept at the end of each half, and an odd row or column at the edge left out. A side is never pooled below 2
     pixels. Groups are of at most 8 channels and as equal as can be. `head` and `head_width`: as in `FamilyConfig`.
+    Raises ValueError for a head that is not there and for sizes that no model has.
     """
+    check_sizes(num_classes, hidden, layers, dropout)
+    check_head(head, head_width)
     return as_model(_CNN(hidden, layers, num_classes, dropout, head, head_width), layered=True)

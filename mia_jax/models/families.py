@@ -77,13 +77,18 @@ def build_families(
     """Every family's model, those with `match` sized to the family they name.
 
     Returns the families with the `hidden` that was found, and their models. Raises `ConfigError`
-    where no width comes within 1 %.
+    where no width comes within 1 %, and for a `match` that names no family.
     """
     sized = dict(families)
     for name, family in families.items():
         _build_named(name, family, dataset)  # refused by its own name, before another is matched to it
     for name, family in families.items():
         if family.match:
+            if family.match not in families:
+                raise ConfigError(
+                    f"config.families.{name}.match is {family.match!r}: it must name another family; there are "
+                    f"{', '.join(families)}."
+                )
             sized[name] = _matched(name, family, families[family.match], dataset)
     return sized, {name: _build_named(name, family, dataset) for name, family in sized.items()}
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from mia_jax.config import HeadKind
 from mia_jax.types import Array
+from mia_jax.validation import check_whole
 
 
 def blocks(x: Array) -> Array:
@@ -20,6 +22,13 @@ def blocks(x: Array) -> Array:
     tall, wide = (2 if side > 3 else 1 for side in (height, width))
     x = x[: height // tall * tall, : width // wide * wide]
     return jnp.reshape(x, (height // tall, tall, width // wide, wide, channels))
+
+
+def check_head(head: str, head_width: int) -> None:
+    """Refuse a head that is not there, and a dense one without a width (ValueError)."""
+    if head not in get_args(HeadKind):
+        raise ValueError(f"head is {head!r}: it must be one of {', '.join(map(repr, get_args(HeadKind)))}.")
+    check_whole("head_width", head_width, 1 if head == "dense" else 0, f' with head "{head}"')
 
 
 class ImageModule(nn.Module):
@@ -50,6 +59,8 @@ class ImageModule(nn.Module):
 
     def every_layer(self, x: Array) -> tuple[Array, ...]:
         """Every map, flat; the last as the head takes it; and the head's own layer."""
+        if x.ndim not in (2, 3):
+            raise ValueError(f"x has shape {x.shape}: it must be one image, [H, W] or [H, W, channels].")
         *before, last = self.maps(x if x.ndim == 3 else x[..., None])
         outputs = [jnp.reshape(one, -1) for one in before]
         outputs.append(jnp.mean(last, (0, 1)) if self.head_kind == "pooled" else jnp.reshape(last, -1))

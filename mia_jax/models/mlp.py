@@ -5,7 +5,7 @@ from __future__ import annotations
 import flax.linen as nn
 import jax.numpy as jnp
 
-from mia_jax.models.base import Model
+from mia_jax.models.base import Model, check_sizes
 from mia_jax.models.linen import Reader, as_model
 from mia_jax.types import Array, Inputs
 
@@ -57,6 +57,7 @@ def mlp(
     """A multilayer perceptron of `layers` hidden ReLU layers of width `hidden`.
 
     A record of any shape is flattened; token ids (vocabulary_size > 0) are embedded first; padding
-    of ragged records is zero. Dropout follows every hidden layer.
+    of ragged records is zero. Dropout follows every hidden layer. Raises ValueError for sizes that no model has.
     """
+    check_sizes(num_classes, hidden, layers, dropout)
     return as_model(_MLP(hidden, layers, num_classes, dropout, vocabulary_size, embedding), layered=True)

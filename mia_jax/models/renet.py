@@ -9,8 +9,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mia_jax.config import HeadKind
-from mia_jax.models.base import Model
-from mia_jax.models.images import ImageModule, blocks
+from mia_jax.models.base import Model, check_sizes
+from mia_jax.models.images import ImageModule, blocks, check_head
 from mia_jax.models.linen import as_model
 from mia_jax.models.rnn import RecurrentLayer
 from mia_jax.types import Array
@@ -73,6 +73,8 @@ def renet(
     2x2 places (an odd row or column at the edge left out, a side of 3 or less not cut). A GRU without biases then
     sweeps every row of patches from the left and another from the right; two more sweep the columns of what these
     said, side by side. Each has `hidden` units, so that a layer's map is [H // 2, W // 2, 2 * hidden]. `head` and
-    `head_width`: as in `FamilyConfig`.
+    `head_width`: as in `FamilyConfig`. Raises ValueError for a head that is not there and for sizes that no model has.
     """
+    check_sizes(num_classes, hidden, layers, dropout)
+    check_head(head, head_width)
     return as_model(_ReNet(hidden, layers, num_classes, dropout, head, head_width), layered=True)

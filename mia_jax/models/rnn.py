@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mia_jax.models.base import Model
+from mia_jax.models.base import Model, check_sizes
 from mia_jax.models.cells import CELLS, State, biased
 from mia_jax.models.linen import Reader, as_model
 from mia_jax.models.taps import Dense, Recorder
@@ -182,7 +182,11 @@ def recurrent(
     A record [L, ...] is read along its first axis, or cut into `steps`; token ids
     (vocabulary_size > 0) are embedded; ragged records are read out at their own last step.
     Dropout follows every layer. The model's `steps` applies the read-out to the top layer's output at
-    every step; after a ragged record's end the last valid one repeats.
+    every step; after a ragged record's end the last valid one repeats. Raises ValueError for a cell that is not
+    there and for sizes that no model has.
     """
+    if cell not in ("rnn", "lstm", "gru"):
+        raise ValueError(f"cell is {cell!r}: it must be one of 'rnn', 'lstm', 'gru'.")
+    check_sizes(num_classes, hidden, layers, dropout)
     module = _Recurrent(cell, hidden, layers, num_classes, dropout, vocabulary_size, embedding, steps)
     return as_model(module, sequential=True, layered=True)

@@ -30,6 +30,7 @@ from mia_jax.privacy.events import (
     neighbouring_relation,
 )
 from mia_jax.privacy.gaussian import analytic_gaussian_epsilon
+from mia_jax.validation import check_number
 
 if TYPE_CHECKING:
     import dp_accounting
@@ -135,8 +136,8 @@ def noise_multiplier(
     """
     asked = _Training(num_examples, batch_size, steps, delta, accountant, sampling, max_batch, relation)
     training = _checked(asked)
-    if not target_epsilon > 0:
-        raise ValueError(f"target_epsilon is {target_epsilon}: it must be above 0; infinite for no noise.")
+    above = "be above 0; infinite for no noise"
+    check_number("target_epsilon", target_epsilon, lambda target: target > 0, above)
     return _noise_multiplier(training, float(target_epsilon))
 
 
@@ -285,13 +286,13 @@ def _checked(asked: _Training, noise_multiplier: float = 1.0) -> _Training:
     check_accountant(asked.accountant, asked.delta)
     if asked.accountant == "rdp" and sampling == "truncated_poisson":
         raise ValueError(
-            "accountant 'rdp' has nothing for sampling 'truncated_poisson': it needs accountant 'pld', or "
+            "accountant is 'rdp' and sampling 'truncated_poisson': of these two 'pld' alone has a bound; take that, or "
             "sampling 'poisson' and batches that are never cut."
         )
     if asked.accountant == "rdp" and sampling == "poisson" and relation == "replace":
         raise ValueError(
-            "accountant 'rdp' has nothing for sampling 'poisson' under relation 'replace': it needs "
-            "accountant 'pld', or relation 'add_or_remove'."
+            "accountant is 'rdp', sampling 'poisson' and relation 'replace': for these 'pld' alone has a bound; take "
+            "that, or relation 'add_or_remove'."
         )
     return asked._replace(
         num_examples=int(asked.num_examples),

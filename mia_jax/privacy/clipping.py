@@ -14,6 +14,7 @@ from mia_jax.losses import Loss, cross_entropy
 from mia_jax.models.base import Model
 from mia_jax.privacy import bookkeeping
 from mia_jax.types import Array, Inputs, Key, Params
+from mia_jax.validation import check_number, check_whole
 
 Method = Literal["auto", "vmap", "bookkeeping"]
 METHODS = ("auto", "vmap", "bookkeeping")
@@ -78,17 +79,21 @@ def clipped_gradient_sum(
     return _block_by_block(of_block, params, (x, y, mask, keys), microbatch)
 
 
+def check_method(method: str) -> None:
+    """Refuse what is no way of clipping (ValueError)."""
+    if method not in METHODS:
+        raise ValueError(f"method is {method!r}: it must be one of {', '.join(map(repr, METHODS))}.")
+
+
 def _check(y: Array, mask: Array, clip_norm: Array | float, method: str, microbatch: int) -> None:
     """Raise ValueError for arguments that cannot be meant."""
     kind, shape = jnp.result_type(mask).name, jnp.shape(mask)
     if (kind, shape) != ("bool", jnp.shape(y)):
         raise ValueError(f"mask is {kind} {shape}: it must be bool {jnp.shape(y)}, one for each record.")
-    if method not in METHODS:
-        raise ValueError(f"method is {method!r}: it must be one of {', '.join(METHODS)}.")
-    if not isinstance(clip_norm, jax.core.Tracer) and not np.all(np.asarray(clip_norm) > 0):
-        raise ValueError(f"clip_norm is {clip_norm}: it must be above 0.")
-    if microbatch < 0:
-        raise ValueError(f"microbatch is {microbatch}: it must be at least 0 (0: the whole batch at once).")
+    check_method(method)
+    if not isinstance(clip_norm, jax.core.Tracer):
+        check_number("clip_norm", clip_norm, lambda norm: np.all(np.asarray(norm) > 0), "be above 0")
+    check_whole("microbatch", microbatch, 0, " (0: the whole batch at once)")
 
 
 def _weights(norms: Array, mask: Array, clip_norm: Array | float) -> tuple[Array, Array]:

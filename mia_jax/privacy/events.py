@@ -17,8 +17,9 @@ And two relations between neighbouring data sets:
 from __future__ import annotations
 
 import math
-import numbers
 from typing import TYPE_CHECKING, Literal, get_args
+
+from mia_jax.validation import check_number, check_whole
 
 if TYPE_CHECKING:
     import dp_accounting
@@ -132,13 +133,13 @@ def check_training(
     relation: Relation,
 ) -> None:
     """Refuse with ValueError what no training can have been; each sentence names the argument and its value."""
-    _check_whole("num_examples", num_examples, 1)
-    _check_whole("batch_size", batch_size, 1)
+    check_whole("num_examples", num_examples, 1)
+    check_whole("batch_size", batch_size, 1)
     if batch_size > num_examples:
         raise ValueError(f"batch_size is {batch_size}: it must be at most num_examples, {num_examples}.")
-    _check_whole("steps", steps, 0)
-    if not 0 <= noise_multiplier < math.inf:
-        raise ValueError(f"noise_multiplier is {noise_multiplier}: it must be finite and at least 0.")
+    check_whole("steps", steps, 0)
+    finite = "be finite and at least 0"
+    check_number("noise_multiplier", noise_multiplier, lambda noise: 0 <= noise < math.inf, finite)
     _check_name("sampling", sampling, get_args(Sampling))
     _check_name("relation", relation, get_args(Relation))
     if (sampling == "truncated_poisson") != (max_batch is not None):
@@ -147,14 +148,13 @@ def check_training(
             "batches are cut to, and nothing else may have one."
         )
     if max_batch is not None:
-        _check_whole("max_batch", max_batch, 1)
+        check_whole("max_batch", max_batch, 1)
 
 
 def check_accountant(accountant: Accountant, delta: float) -> None:
     """Refuse with ValueError another accountant and a delta outside (0, 1)."""
     _check_name("accountant", accountant, get_args(Accountant))
-    if not 0 < delta < 1:
-        raise ValueError(f"delta is {delta}: it must lie in (0, 1).")
+    check_number("delta", delta, lambda delta: 0 < delta < 1, "lie in (0, 1)")
 
 
 def _counted(number: int, noun: str) -> str:
@@ -162,13 +162,7 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def _check_whole(name: str, value: int, least: int) -> None:
-    """Refuse what is no whole number, or too small."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise ValueError(f"{name} is {value}: it must be a whole number of at least {least}.")
-
-
 def _check_name(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """Refuse what is not one of the names."""
     if value not in allowed:
-        raise ValueError(f"{name} is {value!r}: it must be {' or '.join(map(repr, allowed))}.")
+        raise ValueError(f"{name} is {value!r}: it must be one of {', '.join(map(repr, allowed))}.")

@@ -12,6 +12,8 @@ from typing import Any
 
 from scipy import optimize, special
 
+from mia_jax.validation import check_number, check_whole
+
 CERTAIN = 10.0
 """Phi(10) is 1 in float64: no delta below 1 asks for more."""
 
@@ -47,8 +49,7 @@ def analytic_gaussian_sigma(sensitivity: float, epsilon: float, delta: float) ->
     """
     _check_least("sensitivity", sensitivity)
     _check_delta(delta)
-    if not epsilon >= 0:
-        raise ValueError(f"epsilon is {epsilon}: it must be at least 0.")
+    check_number("epsilon", epsilon, lambda epsilon: epsilon >= 0, "be at least 0")
     if sensitivity == 0 or math.isinf(epsilon):
         return 0.0
 
@@ -83,8 +84,7 @@ def random_dp_gamma(num_samples: int) -> float:
     exp(W_{-1}(-1/(4m))/2), gamma = rho + sqrt(ln(1/rho)/(2m)). W_{-1} is real for every m >= 1; at m = 1
     the sum passes 1, and 1.0 is returned: nothing is promised. Raises ValueError for fewer than 1 sample.
     """
-    if num_samples < 1:
-        raise ValueError(f"num_samples is {num_samples}: it must be at least 1.")
+    check_whole("num_samples", num_samples, 1)
     log_rho = float(special.lambertw(-1.0 / (4.0 * num_samples), k=-1).real) / 2.0
     return min(1.0, math.exp(log_rho) + math.sqrt(-log_rho / (2.0 * num_samples)))
 
@@ -104,11 +104,9 @@ def _root(function: Callable[[float], float], low: float, high: float) -> float:
 
 def _check_least(name: str, value: float) -> None:
     """Refuse what is negative or not finite."""
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{name} is {value}: it must be finite and at least 0.")
+    check_number(name, value, lambda value: 0 <= value < math.inf, "be finite and at least 0")
 
 
 def _check_delta(delta: float) -> None:
     """Refuse a delta outside (0, 1)."""
-    if not 0 < delta < 1:
-        raise ValueError(f"delta is {delta}: it must lie in (0, 1).")
+    check_number("delta", delta, lambda delta: 0 < delta < 1, "lie in (0, 1)")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mia_jax.validation import as_numbers, check_number, check_whole
+
 if TYPE_CHECKING:
     import dp_accounting
 
@@ -84,7 +86,7 @@ def _odds(num_classes: int, epsilon: float) -> tuple[float, float]:
 
 def _as_prior(prior: Array) -> np.ndarray:
     """A prior in float64 [C] (`ValueError`)."""
-    likely = np.asarray(prior, np.float64)
+    likely = as_numbers("prior", prior)
     if likely.ndim != 1 or not likely.size:
         raise ValueError(f"prior has shape {likely.shape}: it must be [C], one probability of each label.")
     if not np.all(likely >= 0):
@@ -97,7 +99,5 @@ def _as_prior(prior: Array) -> np.ndarray:
 
 def _check(num_classes: int, epsilon: float) -> None:
     """Refuse what is no number of classes and no epsilon."""
-    if num_classes < 1:
-        raise ValueError(f"num_classes is {num_classes}: it must be at least 1.")
-    if not epsilon >= 0:
-        raise ValueError(f"epsilon is {epsilon}: it must be at least 0, infinite for true labels.")
+    check_whole("num_classes", num_classes, 1)
+    check_number("epsilon", epsilon, lambda epsilon: epsilon >= 0, "be at least 0, infinite for true labels")

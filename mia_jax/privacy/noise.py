@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mia_jax.keys import check_key
 from mia_jax.types import Array, Key, Params
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -26,8 +27,11 @@ def gaussian_noise(key: Key, tree: Params, stddev: Array | float) -> Params:
     from one stream, the float32 numbers that `jax.random.normal(key, (entries of the whole tree,))` gives,
     in the order of the leaves; no entry depends on another. As any float32 noise, it is a rounding of the
     normal law: its tails end near 5.4 standard deviations, and differential privacy is claimed for the
-    real-valued mechanism.
+    real-valued mechanism. Raises ValueError for what is not one key.
     """
+    check_key("key", key)
+    if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape:
+        raise ValueError(f"key has shape {key.shape}: it must be one key, of shape ().")
     leaves, structure = jax.tree.flatten(tree)
     stream = _standard_normal(key, sum(leaf.size for leaf in leaves))
     noises, first = [], 0

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from mia_jax.models.base import Model
 from mia_jax.probes.queries import inside, values_of, with_values
 from mia_jax.types import Array, Params, Records
+from mia_jax.validation import check_whole
 
 OVERSHOOT = 0.02
 """How far a step goes beyond the boundary it aims at, relatively: DeepFool's own constant."""
@@ -54,8 +55,9 @@ def adversarial_distance(model: Model, params: Params, record: Records, *, steps
     perturbation then reached, which does not flip: it bounds the true distance from neither side. No
     step is longer than 1 plus the norm of the point it starts from; a gradient of zero gives no
     direction, and the step then goes along all features alike. The result is finite for every record
-    on which the model's logits are.
+    on which the model's logits are. Raises ValueError for fewer than 1 step.
     """
+    check_whole("steps", steps, 1)
     x, here = values_of(record.x), inside(record.x)
 
     def logits(values: Array) -> Array:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from mia_jax import signals
 from mia_jax.models import Model
 from mia_jax.types import Array, Params, Records
+from mia_jax.validation import check_number
 
 
 def gradient_norm(model: Model, params: Params, record: Records) -> Array:
@@ -30,8 +31,9 @@ def gradient_norm(model: Model, params: Params, record: Records) -> Array:
 def embedding_norm(model: Model, params: Params, record: Records, *, p: float) -> Array:
     """The p-norm, p >= 1 or infinite, of the record's embedding in the penultimate layer: a scalar.
 
-    Raises ValueError for a model without `embed`.
+    Raises ValueError for a model without `embed` and for another p.
     """
+    check_number("p", p, lambda p: p >= 1, "be at least 1 (inf is allowed)")
     if model.embed is None:
         raise ValueError("model.embed is None: embedding_norm needs a model with a penultimate layer.")
     sizes = jnp.abs(model.embed(params, record.x))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -55,8 +56,12 @@ def versions(x: Inputs, queries: Sequence[Query], key: Key, *, noise: float) -> 
 
     x: one record of features. key: of the record; noise is drawn from it by the number of the query,
     so that it is the same for every model that is given the same key. noise: standard deviation, in
-    units of the features.
+    units of the features. Raises ValueError for a query that is not there.
     """
+    unknown = [query for query in queries if query not in get_args(Query)]
+    if unknown:
+        known = ", ".join(map(repr, get_args(Query)))
+        raise ValueError(f"queries holds {unknown[0]!r}: it must hold names of {known}.")
     changed = [x]
     for number, query in enumerate(queries, start=1):
         if query == "flip":

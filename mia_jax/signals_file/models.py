@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mia_jax.signals_file.layout import FEWEST, refuse
-from mia_jax.validation import at, first
+from mia_jax.validation import at, first, wrong_twin
 
 
 def check_sides(member: np.ndarray, usable: np.ndarray) -> None:
@@ -31,20 +31,10 @@ def check_sides(member: np.ndarray, usable: np.ndarray) -> None:
 
 def check_twin(twin: np.ndarray) -> None:
     """Refuse a twin int [K] that is no other model, or whose own twin is another (`ConfigError`)."""
-    models = np.arange(twin.size)
-    where = first((twin < -1) | (twin >= twin.size) | (twin == models))
-    if where is not None:
-        refuse(
-            f"{at('twin', where)} is {twin[where]}: it must be another model, 0 to {twin.size - 1}, or -1 where model "
-            f"{where[0]} has no twin; count models from 0."
-        )
-    where = first((twin >= 0) & (twin[twin] != models))
-    if where is not None:
-        other = int(twin[where])
-        refuse(
-            f"{at('twin', where)} is {other}, but twin[{other}] is {twin[other]}: twins must name each other; of more "
-            "than two related models say who is whose with exclude, bool [K, K]."
-        )
+    more = "; of more than two related models say who is whose with exclude, bool [K, K]"
+    wrong = wrong_twin(twin, more)
+    if wrong is not None:
+        refuse(wrong)
 
 
 def check_exclude(exclude: np.ndarray) -> None:

@@ -48,6 +48,8 @@ def observations_of(arrays: Mapping[str, Array], *, embedding_p: float = 2.0) ->
 
     Raises `ConfigError`.
     """
+    if not isinstance(arrays, Mapping):
+        refuse(f"arrays is a {type(arrays).__name__}: it must be a mapping from names to arrays.")
     check_names(arrays)
     held = {name: _in_memory(name, values) for name, values in arrays.items()}
     headers = {name: Header(array.shape, array.dtype) for name, array in held.items()}

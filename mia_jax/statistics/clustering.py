@@ -21,6 +21,7 @@ import numpy as np
 
 from mia_jax.statistics.roc import leaders, refuse_one_side, target_by_record
 from mia_jax.types import Array
+from mia_jax.validation import as_mask, as_numbers
 
 
 class Spread(NamedTuple):
@@ -110,7 +111,11 @@ def disjoint_spread(
 
 
 def clustered_error(influence: np.ndarray, known: np.ndarray) -> float:
-    """The standard error of `spread`."""
+    """The standard error of `spread`. influence: [K, N]. known: bool [K, N]. Raises ValueError for other shapes."""
+    influence = as_numbers("influence", influence)
+    if influence.ndim != 2:
+        raise ValueError(f"influence has shape {influence.shape}: it must be [K, N], target by record.")
+    known = as_mask("known", known, influence.shape)
     return spread(influence, known).error
 
 

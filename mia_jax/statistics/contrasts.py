@@ -17,6 +17,7 @@ from mia_jax.statistics.clustering import Spread, auc_of, clusters, ranking, spr
 from mia_jax.statistics.intervals import Difference, difference
 from mia_jax.statistics.roc import refuse_one_side, target_by_record
 from mia_jax.types import Array
+from mia_jax.validation import as_mask
 
 
 class Measured(NamedTuple):
@@ -51,9 +52,9 @@ def measured_auc(scores: Array, member: Array, among: Array | None = None) -> Me
 def measured_mean(values: Array, among: Array) -> Measured:
     """The mean of some entries, as of a loss, or an accuracy of members. values: [K, N]. among: bool [K, N].
 
-    Raises ValueError where there are none.
+    Raises ValueError where there are none, and for shapes that differ.
     """
-    among = np.asarray(among, bool)
+    among = as_mask("among", among, np.shape(values))
     count = int(among.sum())
     if not count:
         raise ValueError("among holds no entry: a mean needs at least one.")

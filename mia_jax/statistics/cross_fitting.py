@@ -13,6 +13,7 @@ from mia_jax.statistics.roc import doubt_of_gain
 from mia_jax.statistics.score_table import ScoreTable
 from mia_jax.statistics.sorted_scores import SortedScores, Sorter
 from mia_jax.types import Array
+from mia_jax.validation import check_whole
 
 RECORD_PARTS = 3
 """Parts of the records, each judged at thresholds that the next one chose."""
@@ -60,8 +61,7 @@ def cross_fit_decisions(
 
 def cross_fit(pooled: Pooled, folds: int = 8) -> CrossFit:
     """The thresholds of `cross_fit_decisions`, in one reading of the scores."""
-    if folds < 2:
-        raise ValueError(f"folds is {folds}: it must be at least 2, or no other targets are left.")
+    check_whole("folds", folds, 2, ", or no other targets are left")
     fold = pooled.cluster % folds
     folds = int(fold.max(initial=0)) + 1
     sorters = [Sorter(2 * folds) for _ in range(RECORD_PARTS)]

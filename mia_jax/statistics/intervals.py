@@ -20,7 +20,7 @@ from mia_jax.statistics.pooled_roc import PooledRoc
 from mia_jax.statistics.roc import check_prior, check_rate, enough_false, ppv
 from mia_jax.statistics.score_table import KnownToBoth, ScoreTable, as_table
 from mia_jax.types import Array
-from mia_jax.validation import as_mask
+from mia_jax.validation import as_mask, as_numbers, check_confidence
 
 WINDOW = 2.0
 """On other data the threshold may lie elsewhere: within so many standard errors of its FPR."""
@@ -311,9 +311,11 @@ def advantage_of(accuracy: float, ends: Interval) -> tuple[float, Interval]:
 
 
 def mean_interval(values: Array, confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean and t-interval of independent values [K]: mean, low, high."""
-    _check_confidence(confidence)
-    values = np.asarray(values, np.float64)
+    """Mean and t-interval of independent values [K]: mean, low, high. Raises ValueError for another shape."""
+    check_confidence(confidence)
+    values = as_numbers("values", values)
+    if values.ndim != 1:
+        raise ValueError(f"values has shape {values.shape}: it must be [K].")
     mean = float(values.mean())
     if values.size < 2:
         return mean, float("nan"), float("nan")
@@ -364,7 +366,7 @@ def share_ends(
     fewest: the clusters of the smaller clustering. Where nothing varies the standard error says
     nothing: the ends are then those of as many independent trials.
     """
-    _check_confidence(confidence)
+    check_confidence(confidence)
     if below.error == 0.0 or value in (0.0, 1.0):
         miss = (0.5 - confidence / 2) ** (1.0 / fewest)
         low = miss if value == 1.0 else value * miss
@@ -384,7 +386,7 @@ def difference(
     varies, as many independent trials are thought to have shown it; two arms that are the same differ by 0
     surely.
     """
-    _check_confidence(confidence)
+    check_confidence(confidence)
     if below.error == 0.0:
         count = known if isinstance(known, int) else min(clusters(known))
         reach = 1.0 - (0.5 - confidence / 2) ** (1.0 / count) if value else 0.0
@@ -394,12 +396,6 @@ def difference(
     facing = below if value > 0 else above
     p = 2.0 * stats.t.sf(abs(value) / facing.error, facing.degrees)
     return Difference(value, low, high, float(p))
-
-
-def _check_confidence(confidence: float) -> None:
-    """Refuse what is no confidence."""
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}: it must lie in (0, 1), for example 0.95.")
 
 
 def _quantile(error: Spread, confidence: float) -> float:

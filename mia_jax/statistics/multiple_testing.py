@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mia_jax.types import Array
+from mia_jax.validation import as_numbers
 
 
 def holm(p_values: Array | Sequence[float]) -> np.ndarray:
@@ -17,7 +18,7 @@ def holm(p_values: Array | Sequence[float]) -> np.ndarray:
     made no smaller than those before it, and capped at 1. Raises ValueError for values outside
     [0, 1]. Holm 1979.
     """
-    values = np.asarray(p_values, np.float64)
+    values = as_numbers("p_values", p_values)
     known = ~np.isnan(values)
     wrong = np.argwhere(known & ~((values >= 0) & (values <= 1)))
     if wrong.size:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from mia_jax.types import Array
-from mia_jax.validation import as_mask
+from mia_jax.validation import as_mask, as_numbers, as_twin, check_number
 
 AS_GOOD = 2.0
 """A threshold is as good as the best within so many standard errors of the best's own rates."""
@@ -74,7 +74,8 @@ def step(fprs: np.ndarray, fpr: float) -> int:
 
 def estimable(member: Array, fpr: float) -> bool:
     """Whether at least one false positive is expected at `fpr` among the non-members."""
-    return enough_false(fpr, int(np.sum(~np.asarray(member, bool))))
+    check_rate("fpr", fpr)
+    return enough_false(fpr, int(np.sum(~as_mask("member", member, np.shape(member)))))
 
 
 def enough_false(fpr: float, others: int) -> bool:
@@ -98,14 +99,12 @@ def ppv(tpr: float, fpr: float, prior: float) -> float:
 
 def check_rate(name: str, rate: float) -> None:
     """Refuse what is no share."""
-    if not 0 <= rate <= 1:
-        raise ValueError(f"{name} is {rate}: it must lie in [0, 1].")
+    check_number(name, rate, lambda share: 0 <= share <= 1, "lie in [0, 1]")
 
 
 def check_prior(prior: float) -> None:
     """Refuse a share of members that leaves one side empty."""
-    if not 0 < prior < 1:
-        raise ValueError(f"prior is {prior}: the share of members must lie in (0, 1).")
+    check_number("prior", prior, lambda share: 0 < share < 1, "lie in (0, 1), a share of members")
 
 
 def balanced_accuracy(scores: Array, member: Array, threshold: float) -> float:
@@ -133,16 +132,17 @@ def central_threshold(scores: Array, member: Array) -> float:
 
 
 def leaders(num_models: int, twin: Array | None) -> np.ndarray:
-    """The first model of each pair of twins, for both of them: int [K]. twin: int [K], -1: none."""
+    """The first model of each pair of twins, for both of them: int [K]. twin: int [K], -1: none (`ValueError`)."""
     models = np.arange(num_models)
     if twin is None:
         return models
-    return np.where(np.asarray(twin) < 0, models, np.minimum(models, np.asarray(twin)))
+    other = as_twin(twin, num_models)
+    return np.where(other < 0, models, np.minimum(models, other))
 
 
 def target_by_record(scores: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
     """Scores float64 [K, N] and membership bool [K, N]. Raises ValueError for other shapes."""
-    scores = np.asarray(scores, np.float64)
+    scores = as_numbers("scores", scores)
     if scores.ndim != 2:
         raise ValueError(f"scores have shape {scores.shape}: they must be [K, N], target by record.")
     return scores, as_mask("member", member, scores.shape)
@@ -156,6 +156,8 @@ def refuse_one_side(held: np.ndarray) -> None:
 
 def one_side(members: int, size: int) -> ValueError:
     """What is wrong with so many members of so many: one side is missing."""
+    if not size:
+        return ValueError("scores hold no number: scores of members and of non-members are both needed.")
     side = "members" if members else "non-members"
     return ValueError(f"member marks only {side}, {size} of them: both sides are needed.")
 
@@ -189,7 +191,7 @@ def _last_of_tie(ordered: np.ndarray) -> np.ndarray:
 
 def _checked(scores: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
     """Flat scores and membership, or a ValueError that says what is wrong."""
-    scores = np.asarray(scores, np.float64)
+    scores = as_numbers("scores", scores)
     held = as_mask("member", member, scores.shape).ravel()
     flat = scores.ravel()
     missing = np.flatnonzero(np.isnan(flat))

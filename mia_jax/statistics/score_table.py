@@ -12,6 +12,7 @@ from typing import Protocol, cast, runtime_checkable
 import numpy as np
 
 from mia_jax.types import Array
+from mia_jax.validation import as_numbers
 
 AT_ONCE = 2**22
 """Entries [k, N] of a block of targets: working memory is a few dozen bytes for each. One target at least."""
@@ -39,7 +40,7 @@ class WholeTable:
     """A table that is an array [K, N] of numbers. Raises ValueError for other shapes."""
 
     def __init__(self, scores: Array) -> None:
-        self._scores = np.asarray(scores)
+        self._scores = as_numbers("scores", scores, keep=True)
         if self._scores.ndim != 2:
             raise ValueError(
                 f"scores have shape {self._scores.shape}: they must be [K, N], target by record."

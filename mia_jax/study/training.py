@@ -11,6 +11,7 @@ import jax
 
 from mia_jax import config as configs
 from mia_jax import data, defences, keys, membership, models, probes
+from mia_jax.command import as_typed
 from mia_jax.config import Config, ConfigError, FamilyConfig
 from mia_jax.defences import Defended
 from mia_jax.parallel import model_mesh
@@ -154,7 +155,9 @@ def _notes(config: Config, dataset: Dataset) -> list[str]:
             "have outputs for it all the same; number the classes from 0 without gaps where it is not meant"
         )
     if config.tradeoff.grid:
-        said.append("config.tradeoff is for scripts/tradeoff.py; this is the study without its defences")
+        said.append(
+            as_typed("config.tradeoff is for scripts/tradeoff.py; this is the study without its defences")
+        )
     return said
 
 

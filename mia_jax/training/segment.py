@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from mia_jax.config import TrainingConfig
-from mia_jax.defences.base import PLAIN, Batch, Defence
+from mia_jax.defences.base import PLAIN, Batch, Defence, no_strength
 from mia_jax.losses import Loss, cross_entropy
 from mia_jax.models.base import Model
 from mia_jax.training.batches import poisson, shuffled
@@ -90,10 +90,7 @@ class _Strengths(dict[str, Any]):
     """A defence's strengths, which say what is missing."""
 
     def __missing__(self, name: str) -> NoReturn:
-        there = ", ".join(map(repr, self)) or "none"
-        raise ValueError(
-            f"hyper.strengths has no {name!r}, which the defence reads: there are {there}; give it to hyper_of."
-        )
+        raise no_strength(self, name, "hyper.strengths")
 
 
 jax.tree_util.register_pytree_node(

@@ -267,15 +267,15 @@ def train_shadow_models(
     finished.
 
     The same keys give the same arrays bit for bit for any devices, chunks and interruptions;
-    `models_together`, the feed and the matmul precision may change rounding.
+    `models_together`, the feed and the matmul precision may change rounding. Raises ValueError for arguments that
+    do not fit together.
     """
-    for part in ("pool", "population", "test"):
-        if not getattr(dataset, part).size:
-            raise ValueError(f"dataset.{part} has no records: every part needs at least one.")
+    _check(dataset, membership, epochs, keys)
     mesh = mesh or model_mesh()
     num_models = membership.member.shape[0]
     # On the host: what lies on a device must not grow with K.
     own_hyper: Hyper = jax.tree.map(np.array, hyper or hyper_of(training, num_models))
+    _check_lengths(own_hyper, numbers, chunks, num_models)
     sizes = (
         sizes
         or planned(
@@ -363,6 +363,49 @@ def _train_chunk(
         named: dict[str, Array] = dict(zip(("pool", "population"), said.logits, strict=False))
         observed = Observed(pool, population, test, said.seen, named, dict(said.probed))
         yield Segment(*models, checkpoint, epoch, observed, to_host(states, count))
+
+
+def _check(dataset: Dataset, membership: Membership, epochs: Sequence[int], keys: Roots) -> None:
+    """Refuse what cannot be trained on or with (ValueError)."""
+    for part in ("pool", "population", "test"):
+        if not getattr(dataset, part).size:
+            raise ValueError(f"dataset.{part} has no records: it must have at least one.")
+    if not isinstance(membership, Membership):
+        raise ValueError(
+            f"membership is a {type(membership).__name__}: it must be what membership.draw makes."
+        )
+    num_records = membership.member.shape[1]
+    if num_records != dataset.pool.size:
+        raise ValueError(
+            f"membership.member is of {num_records} records: it must be of the {dataset.pool.size} of dataset.pool."
+        )
+    if not isinstance(keys, Roots):
+        raise ValueError(f"keys is {keys!r}: it must be what keys.roots makes of a seed.")
+    moments = np.asarray(epochs)
+    if moments.ndim != 1 or not moments.size or moments[0] < 0 or (np.diff(moments) <= 0).any():
+        raise ValueError(f"epochs is {epochs}: it must hold at least one epoch, and rise.")
+
+
+def _check_lengths(
+    hyper: Hyper,
+    numbers: Sequence[int] | None,
+    chunks: Sequence[tuple[int, int]] | None,
+    num_models: int,
+) -> None:
+    """Refuse what is not there for every model, and chunks of models that are not there (ValueError)."""
+    named = {**hyper._asdict(), **{f"strengths[{name!r}]": each for name, each in hyper.strengths.items()}}
+    del named["strengths"]
+    found = {f"hyper.{name}": np.shape(each) for name, each in named.items()}
+    if numbers is not None:
+        found["numbers"] = np.shape(numbers)
+    for name, shape in found.items():
+        if shape[:1] != (num_models,):
+            raise ValueError(
+                f"{name} has shape {shape}: it must have one entry for each of {num_models} models."
+            )
+    for chunk in chunks or ():
+        if not 0 <= chunk[0] < chunk[1] <= num_models:
+            raise ValueError(f"chunks holds {chunk}: it must be (start, stop) of the {num_models} models.")
 
 
 def padded_size(sizes: Plan, count: int, mesh: Mesh) -> int:

@@ -313,7 +313,7 @@ def test_at_the_second_checkpoint_nothing_is_compiled(by_class, caplog):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"labels": LABELS + 1}, r"labels\[3\] is 4: labels lie in 0 to 3"),
+        ({"labels": LABELS + 1}, r"labels\[3\] is 4: labels must lie in 0 to 3"),
         ({"labels": LABELS.astype(float)}, "labels is float64 of shape"),
         ({"labels": LABELS[:-1]}, r"it must be integers of shape \(64,\)"),
         ({"logits": np.zeros((K, N))}, r"logits has shape \(16, 64\)"),

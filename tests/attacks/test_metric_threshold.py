@@ -125,7 +125,7 @@ def test_empty_bin_is_one_half_and_what_lies_outside_belongs_to_the_outer_bins()
         ({"probs": np.array([[2.0, -1.0]])}, r"probs\[0, 0\] is 2.0: .* of logits pass the softmax"),
         ({"probs": np.array([[0.5, 0.1]])}, r"probs\[0\] sum to 0.6"),
         ({"probs": np.array([[np.nan, 0.1]])}, r"probs\[0, 0\] is nan"),
-        ({"labels": np.array([2])}, r"labels\[0\] is 2: labels lie in 0 to 1"),
+        ({"labels": np.array([2])}, r"labels\[0\] is 2: labels must lie in 0 to 1"),
         ({"labels": np.array([0.0])}, "labels is float64"),
         ({"labels": np.array([0, 1])}, r"of shape \(2,\): it must be integers of shape \(1,\)"),
     ],
@@ -142,7 +142,7 @@ def test_what_cannot_be_calibrated_is_named(records):
         class_thresholds(shadow, shadow_y, held | (shadow_y == 1), target, target_y, 3)
     with pytest.raises(ValueError, match=r"shadow_member\[0\] is 3"):
         class_thresholds(shadow, shadow_y, np.full(60, 3), target, target_y, 3)
-    with pytest.raises(ValueError, match="need scores of at most 0"):
+    with pytest.raises(ValueError, match="it must be at most 0, or there are no"):
         privacy_risk_score(-shadow, shadow_y, held, target, target_y, 3)
     with pytest.raises(ValueError, match=r"target_scores\[2\] is NaN"):
         class_thresholds(shadow, shadow_y, held, np.where(np.arange(30) == 2, np.nan, target), target_y, 3)

@@ -250,7 +250,10 @@ def test_at_the_second_checkpoint_nothing_is_compiled(kind, caplog):
         ({"population_features": np.zeros(Z)}, r"population_features has shape \(200,\)"),
         ({"features": np.full((N, D), np.inf)}, r"features\[0, 0\] is inf: features must be finite"),
         ({"signal": np.full((K, N), np.nan)}, r"signal\[0, 0\] is nan"),
-        ({"population_signal": np.zeros((K, 9))}, "population_signal is of 9 records: at least 10"),
+        (
+            {"population_signal": np.zeros((K, 9))},
+            "population_signal has 9 records: it must have at least 10",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(change, sentence):

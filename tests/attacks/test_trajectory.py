@@ -157,7 +157,7 @@ def test_no_checkpoint_up_to_the_eighth_compiles_anew(caplog):
     [
         (
             {"trajectory": np.full((K, T, N), 0.5)},
-            r"trajectory\[0, 0, 0\] is 0.5: log-probabilities are at most 0",
+            r"trajectory\[0, 0, 0\] is 0.5: log-probabilities must be at most 0",
         ),
         ({"trajectory": np.full((K, N), -1.0)}, r"trajectory has shape \(16, 64\)"),
         ({"trajectory": np.full((K, T, N), -np.inf)}, r"trajectory\[0, 0, 0\] is -inf"),

@@ -5,7 +5,17 @@ import numpy as np
 import pytest
 
 from mia_jax import signals
-from mia_jax.attacks import Observations, catalogue, cut, gathering, leaving_out, of_records
+from mia_jax.attacks import (
+    Observations,
+    catalogue,
+    cut,
+    difficulty_calibration,
+    embedding_norm_likelihood,
+    gathering,
+    leaving_out,
+    of_records,
+    shadow_classifier,
+)
 from mia_jax.attacks.base import APART, RECORDS
 from mia_jax.config import AttackName, AttacksConfig
 from mia_jax.metrics import auc
@@ -232,3 +242,23 @@ def test_names_are_those_the_config_allows():
     import typing
 
     assert set(ATTACKS) == set(typing.get_args(AttackName)) - {"all"}
+
+
+def test_arrays_that_are_not_there_are_named(attack):
+    member = np.arange(12).reshape(4, 3) % 2 == 0
+    with pytest.raises(
+        ValueError, match=rf"(is|are) None: the attack {attack.name} reads .*; give all of these to"
+    ):
+        attack.score(Observations(member, None, None, None))
+
+
+def test_what_is_no_membership_and_no_key_is_refused():
+    scores, member = np.zeros((4, 3)), np.arange(12).reshape(4, 3) % 2 == 0
+    with pytest.raises(ValueError, match=r"^member has shape \(4,\): it must be \[K, N\]"):
+        embedding_norm_likelihood(scores, np.arange(4))
+    with pytest.raises(
+        ValueError, match=r"^key is 0: it must be a random key of JAX, as jax\.random\.key\(0\)"
+    ):
+        shadow_classifier(np.zeros((4, 3, 2)), np.zeros(3, int), member, key=0, folds=2, epochs=1)
+    with pytest.raises(ValueError, match=r"^signal is no array of numbers"):
+        difficulty_calibration(np.full((4, 3), "a"), member)

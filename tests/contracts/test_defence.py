@@ -225,3 +225,51 @@ def test_a_chain_refuses_what_cannot_be_joined():
 def test_a_pattern_that_finds_nothing_names_what_there_is(world):
     with pytest.raises(ValueError, match=r"parameters is 'recurrent': .*bias, in, out"):
         trained(world, l2("recurrent"), {"l2": 1.0})
+
+
+def _uses(defence):
+    """Every use of a strength that can be made without a training, by its slot."""
+    params, key = _init(jax.random.key(0), np.zeros(4)), jax.random.key(1)
+    uses = {
+        f"event {number}": lambda s, e=event: e(Happened(8, 6), s)
+        for number, event in enumerate(defence.events)
+    }
+    if defence.label is not None:
+        uses["label"] = lambda s: defence.label(key, jnp.int32(0), s)
+    if defence.inputs is not None:
+        uses["inputs"] = lambda s: defence.inputs(jnp.sum, jnp.ones(4), s)
+    if defence.loss is not None:
+        uses["loss"] = lambda s: defence.loss(lambda logits, y: jnp.sum(logits), s)(jnp.ones(3), 0)
+    if defence.penalty is not None:
+        uses["penalty"] = lambda s: defence.penalty(params, s)
+    if defence.release is not None:
+        uses["release"] = lambda s: defence.release(key, params, s)
+    return uses
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_strength_that_is_missing_is_named(name):
+    case = CASES[name]
+    for slot, use in _uses(case.defence).items():
+        if name == "parameter_noise" and slot.startswith("event"):
+            continue  # it promises nothing without a sensitivity, and needs no strength to say so
+        use(case.something)
+        with pytest.raises(
+            ValueError, match=r"^strengths has no '(\w+)', which the defence reads: there are 'other'"
+        ):
+            use({"other": 1.0})
+
+
+def test_noise_with_a_sensitivity_needs_its_sigma():
+    (event,) = parameter_noise().events
+    with pytest.raises(
+        ValueError, match=r"strengths has no 'sigma', which the defence reads: there are 'sensitivity'"
+    ):
+        event(Happened(8, 6), {"sensitivity": 1.0})
+
+
+def test_what_is_no_defence_and_no_pattern_is_refused():
+    with pytest.raises(DefenceError, match=r"^'l2' is no Defence: make it first, as with defences\.l2"):
+        chain("l2")
+    with pytest.raises(ValueError, match=r"^parameters is '\(': it must be a regular expression \(missing"):
+        l2("(").penalty(_init(jax.random.key(0), np.zeros(4)), {"l2": 1.0})

@@ -68,3 +68,10 @@ def test_unknown_sources_are_refused_by_name(source, sentence):
 def test_images_cannot_be_tokens():
     with pytest.raises(ConfigError, match="token ids must be integers of shape"):
         load(DataConfig(kind="tokens"))
+
+
+def test_the_name_of_a_source_is_no_config():
+    with pytest.raises(
+        ConfigError, match=r"^config is 'digits': it must be a DataConfig, as DataConfig\(source="
+    ):
+        load("digits")

@@ -233,3 +233,33 @@ def test_batches_of_another_training_are_refused():
     data, drawn = world()
     with pytest.raises(ValueError, match=r"batches are 4 of 12 records: the training has batches of 4 of 10"):
         history(LINEAR, data, drawn, defence_of("poisson", train_size=12), {})
+
+
+@pytest.mark.parametrize(
+    ("sampling", "changes", "words"),
+    [
+        (
+            "sometimes",
+            {},
+            "sampling is 'sometimes': it must be one of 'poisson', 'truncated_poisson', 'shuffle'",
+        ),
+        ("poisson", {"batch_size": 99}, "batch_size is 99: it must be at most num_examples, 10"),
+        ("shuffle", {"batch_size": 99}, "batch_size is 99: it must be at most num_examples, 10"),
+        ("poisson", {"batch_size": 0}, "batch_size is 0: it must be at least 1"),
+        ("poisson", {"num_examples": 0}, "num_examples is 0: it must be at least 1"),
+        ("truncated_poisson", {}, "max_batch is None and sampling 'truncated_poisson'"),
+    ],
+)
+def test_batches_that_cannot_be_are_refused(sampling, changes, words):
+    with pytest.raises(ValueError, match=words):
+        batches_of(sampling, **({"num_examples": 10, "batch_size": 4, "steps": 9} | changes))
+
+
+def test_options_that_are_not_there_are_refused():
+    batches = batches_of("poisson", num_examples=10, batch_size=4, steps=9)
+    with pytest.raises(ValueError, match="method is 'x': it must be one of 'auto', 'vmap', 'bookkeeping'"):
+        dp_sgd(batches, method="x")
+    with pytest.raises(ValueError, match="microbatch is -3: it must be at least 0"):
+        dp_sgd(batches, microbatch=-3)
+    with pytest.raises(ValueError, match=r"batches is None: it must be what defences\.batches_of makes"):
+        dp_sgd(None)

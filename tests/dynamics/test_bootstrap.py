@@ -59,11 +59,17 @@ def test_a_statistic_that_never_varies_has_no_width():
 @pytest.mark.parametrize(
     ("records", "draws", "confidence", "message"),
     [
-        (1, 10, 0.95, "num_records, draws are 1, 10"),
-        (5, 1, 0.95, "are 5, 1"),
+        (1, 10, 0.95, "num_records is 1: it must be at least 2"),
+        (5, 1, 0.95, "draws is 1: it must be at least 2"),
+        (5, 2.5, 0.95, "draws is 2.5: it must be a whole number of at least 2"),
         (5, 10, 1.0, "confidence is 1.0"),
     ],
 )
 def test_bad_input_is_named(records, draws, confidence, message):
     with pytest.raises(ValueError, match=message):
         dynamics.record_bootstrap(np.mean, records, np.random.default_rng(0), draws, confidence)
+
+
+def test_a_seed_is_no_generator():
+    with pytest.raises(ValueError, match="rng is 0: it must be a generator of NumPy"):
+        dynamics.record_bootstrap(np.mean, 5, 0)

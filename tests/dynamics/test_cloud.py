@@ -68,3 +68,5 @@ def test_no_records_are_nan():
 def test_no_bins_are_refused():
     with pytest.raises(ValueError, match="bins is 0: it must be at least 1"):
         dynamics.spatial_entropy([[0.5]], [[0.5]], 0)
+    with pytest.raises(ValueError, match=r"bins is 2\.5: it must be a whole number of at least 1"):
+        dynamics.spatial_entropy([[0.5]], [[0.5]], 2.5)

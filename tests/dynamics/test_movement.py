@@ -219,3 +219,11 @@ def test_other_bad_input_is_refused():
         dynamics.speed_curve(np.zeros(3))
     with pytest.raises(ValueError, match=r"center has shape \(3,\): it must be \[T, 2\]"):
         dynamics.center_displacement(np.zeros(3))
+    with pytest.raises(ValueError, match="rng is 0: it must be a generator of NumPy"):
+        dynamics.speed_noise_floor(calls, calls[:, 0], [0, 1, 2], 0)
+    with pytest.raises(ValueError, match=r"twin has shape \(3,\): it must have shape \(2,\)"):
+        dynamics.speed_noise_floor(
+            calls, calls[:, 0], [0, 1, 2], np.random.default_rng(0), twin=np.zeros(3, int)
+        )
+    with pytest.raises(ValueError, match="times is no array of numbers"):
+        dynamics.encoding_speed(np.zeros((2, 2)), np.zeros((2, 2)), ["a", "b"])

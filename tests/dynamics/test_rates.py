@@ -159,7 +159,7 @@ def test_calls_that_do_not_fit_are_refused(arguments, sentence):
         ([[0.5, 1.5]], [[0.5, 0.5]], "fpr holds 1.5: a rate must lie in"),
         ([[0.5, 0.5]], [[0.5, -0.1]], "tpr holds -0.1: a rate must lie in"),
         ([0.5], [0.5], r"fpr has shape \(1,\): it must be \[T, N\]"),
-        ([[0.5]], [[0.5, 0.5]], r"tpr has shape \(1, 2\): it must have fpr's"),
+        ([[0.5]], [[0.5, 0.5]], r"tpr has shape \(1, 2\): it must have shape \(1, 1\), fpr's"),
     ],
 )
 def test_rates_that_do_not_fit_are_refused(fpr, tpr, sentence):

@@ -60,7 +60,7 @@ def test_records_move_where_the_center_does_in_every_arm(arms_of, first, second,
 
 
 def compared(factor, *p_values, measure="displacement", reach=0.04):
-    row = {"factor": factor, "measure": measure, "low": -reach, "high": reach}
+    row = {"factor": factor, "measure": measure, "difference_low": -reach, "difference_high": reach}
     return [{**row, "p": p} for p in p_values]
 
 

@@ -54,7 +54,7 @@ def test_an_arm_and_its_copy_differ_by_nothing(arm_of):
     found = comparisons([arm_of(0.2), arm_of(0.2, optimizer="sam")], 0.95)
     for row in found:
         assert row["shared"] == "records and members"
-        assert (row["difference"], row["low"], row["high"], row["p"]) == (0, 0, 0, 1)
+        assert (row["difference"], row["difference_low"], row["difference_high"], row["p"]) == (0, 0, 0, 1)
 
 
 SHARED = {
@@ -73,7 +73,7 @@ def test_a_difference_is_the_second_less_the_first(arm_of, shared):
         assert row["difference"] == pytest.approx(
             figure(second, row["measure"]) - figure(first, row["measure"])
         )
-        assert 0 < row["low"] < row["difference"] < row["high"]
+        assert 0 < row["difference_low"] < row["difference"] < row["difference_high"]
         assert row["p"] < 0.01
         assert (row["first"], row["second"], row["factor"], row["at"]) == ("sgd", "sam", "optimizer", "mlp")
 
@@ -84,7 +84,9 @@ def test_paired_intervals_are_those_of_differences_call_by_call(arm_of):
     direct = dynamics.paired_difference(*ends, first.ends.member, confidence=0.9)
     for row in comparisons([first, second], 0.9):
         wanted = getattr(direct, row["measure"])
-        assert (row["difference"], row["low"], row["high"], row["p"]) == pytest.approx(tuple(wanted))
+        assert (row["difference"], row["difference_low"], row["difference_high"], row["p"]) == pytest.approx(
+            tuple(wanted)
+        )
 
 
 @pytest.mark.parametrize("other", [{"membership": 2}, {"models": 24}], ids=["membership", "number"])
@@ -95,7 +97,9 @@ def test_other_models_of_the_same_records_share_these_alone(arm_of, other):
     for row in comparisons([first, second], 0.9):
         assert row["shared"] == "records"
         wanted = getattr(direct, row["measure"])
-        assert (row["difference"], row["low"], row["high"], row["p"]) == pytest.approx(tuple(wanted))
+        assert (row["difference"], row["difference_low"], row["difference_high"], row["p"]) == pytest.approx(
+            tuple(wanted)
+        )
 
 
 @pytest.mark.parametrize("membership", [1, 2])
@@ -108,7 +112,9 @@ def test_other_records_have_nothing_in_common(arm_of, membership):
     for row in comparisons([first, second], 0.9):
         assert row["shared"] == "nothing"
         wanted = dynamics.unpaired_difference(*(getattr(one, row["measure"]) for one in own), 0.9)
-        assert (row["difference"], row["low"], row["high"], row["p"]) == pytest.approx(tuple(wanted))
+        assert (row["difference"], row["difference_low"], row["difference_high"], row["p"]) == pytest.approx(
+            tuple(wanted)
+        )
 
 
 @pytest.mark.parametrize("shared", ["records and members", "records"])
@@ -137,7 +143,10 @@ def test_pairs_of_twins_are_one_model(arm_of):
         for twin in (None, np.arange(32) ^ 1)
     )
     assert alone["difference"] == tied["difference"]
-    assert (alone["low"], alone["high"]) != (tied["low"], tied["high"])
+    assert (alone["difference_low"], alone["difference_high"]) != (
+        tied["difference_low"],
+        tied["difference_high"],
+    )
 
 
 def test_arms_without_calls_and_single_arms_are_not_compared(arm_of):

@@ -107,11 +107,11 @@ def test_every_record_is_a_row(study):
     tpr = arm.tpr.copy()
     tpr[-1, 4] = math.nan
     found = tables.record_rows(arm._replace(tpr=tpr), study.cuts)
-    assert [row["row"] for row in found] == list(range(300))
+    assert [row["record"] for row in found] == list(range(300))
     assert [row["label"] for row in found] == arm.labels.tolist()
     assert (found[4]["tpr"], found[4]["vulnerability"], found[4]["high_since"]) == (None, None, None)
     names = ["fpr", "tpr", "fpr_error", "tpr_error", "vulnerability"]
-    assert list(found[0]) == ["row", "label", *names, *arm.difficulty, "high_since"]
+    assert list(found[0]) == ["record", "label", *names, *arm.difficulty, "high_since"]
     for name in names:
         assert found[7][name] == getattr(arm, name)[-1, 7]
     for name, values in arm.difficulty.items():

@@ -3,12 +3,24 @@
 import dataclasses
 import re
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mia_jax.config import ConfigError, FamilyConfig
-from mia_jax.models import Model, build, build_families, count_parameters, match_parameters, one_record
+from mia_jax.models import (
+    Model,
+    build,
+    build_families,
+    cnn,
+    count_parameters,
+    match_parameters,
+    mlp,
+    one_record,
+    recurrent,
+    renet,
+)
 from mia_jax.types import Dataset, Ragged, Records
 
 
@@ -163,3 +175,41 @@ def test_one_record_is_the_first_of_the_pool():
     record = one_record(RAGGED)
     assert isinstance(record, Ragged)
     assert (record.values.shape, record.length.shape) == ((5, 3), ())
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: mlp(num_classes=0), "num_classes is 0: it must be at least 1"),
+        (lambda: mlp(num_classes="a"), "num_classes is 'a': it must be a whole number of at least 1"),
+        (lambda: mlp(num_classes=3, hidden=-1), "hidden is -1: it must be at least 1"),
+        (lambda: mlp(num_classes=3, dropout=2.0), r"dropout is 2\.0: it must lie in \[0, 1\)"),
+        (lambda: recurrent("x", num_classes=3), "cell is 'x': it must be one of 'rnn', 'lstm', 'gru'"),
+        (lambda: recurrent("lstm", num_classes=3, layers=0), "layers is 0: it must be at least 1"),
+        (lambda: cnn(num_classes=3, head="x"), "head is 'x': it must be one of 'flat', 'pooled', 'dense'"),
+        (
+            lambda: cnn(num_classes=3, head="dense"),
+            'head_width is 0: it must be at least 1 with head "dense"',
+        ),
+        (lambda: renet(num_classes=3, hidden=2.5), "hidden is 2.5: it must be a whole number of at least 1"),
+        (
+            lambda: cnn(num_classes=3).init(jax.random.key(0), jnp.ones(6)),
+            r"x has shape \(6,\): it must be one image",
+        ),
+        (
+            lambda: renet(num_classes=3).init(jax.random.key(0), jnp.ones(6)),
+            r"x has shape \(6,\): it must be one image",
+        ),
+    ],
+)
+def test_models_that_cannot_be_are_refused(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+def test_a_match_must_name_a_family():
+    families = {"mine": FamilyConfig(kind="mlp", match="other")}
+    with pytest.raises(
+        ConfigError, match=r"config\.families\.mine\.match is 'other': it must name another family"
+    ):
+        build_families(families, VECTORS)

@@ -48,9 +48,7 @@ def test_budget_gives_a_noise_multiplier_that_keeps_to_it_as_it_is_printed():
     asked = {**SAME, "steps": 480, "accountant": "rdp"}
     assert epsilon(**asked, noise_multiplier=sigma) <= 4
     assert sigma == pytest.approx(noise_multiplier(**asked, target_epsilon=4.0), rel=1e-4)
-    assert (
-        "under replace: accountant 'rdp' has nothing for sampling 'poisson' under relation 'replace'" in out
-    )
+    assert "under replace: accountant is 'rdp', sampling 'poisson' and relation 'replace'" in out
 
 
 def test_shuffling_says_what_its_neighbours_are():

@@ -179,16 +179,16 @@ def test_orders_left_out_are_not_talked_about_and_the_logger_is_left_as_it_was(c
         ({"batch_size": 2000}, "batch_size is 2000: it must be at most num_examples, 1000."),
         ({"delta": 0.0}, "delta is 0.0: it must lie in (0, 1)."),
         ({"delta": math.nan}, "delta is nan"),
-        ({"accountant": "moments"}, "accountant is 'moments': it must be 'pld' or 'rdp'."),
+        ({"accountant": "moments"}, "accountant is 'moments': it must be one of 'pld', 'rdp'."),
         ({"max_batch": 70}, "max_batch is 70 and sampling 'poisson'"),
         ({"sampling": "truncated_poisson"}, "max_batch is None and sampling 'truncated_poisson'"),
         (
             {"accountant": "rdp", "sampling": "truncated_poisson", "max_batch": 70},
-            "accountant 'rdp' has nothing for sampling 'truncated_poisson': it needs accountant 'pld'",
+            "accountant is 'rdp' and sampling 'truncated_poisson': of these two 'pld' alone has a bound",
         ),
         (
             {"accountant": "rdp", "relation": "replace"},
-            "accountant 'rdp' has nothing for sampling 'poisson' under relation 'replace': it needs accountant 'pld'",
+            "accountant is 'rdp', sampling 'poisson' and relation 'replace': for these 'pld' alone has a bound",
         ),
     ],
 )

@@ -90,22 +90,22 @@ def test_description(options, sentence):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"num_examples": 0}, "num_examples is 0: it must be a whole number of at least 1."),
+        ({"num_examples": 0}, "num_examples is 0: it must be at least 1."),
         ({"num_examples": 10.5}, "num_examples is 10.5: it must be a whole number"),
         ({"batch_size": 1001}, "batch_size is 1001: it must be at most num_examples, 1000."),
         ({"batch_size": True}, "batch_size is True: it must be a whole number"),
-        ({"steps": -1}, "steps is -1: it must be a whole number of at least 0."),
+        ({"steps": -1}, "steps is -1: it must be at least 0."),
         ({"noise_multiplier": float("nan")}, "noise_multiplier is nan: it must be finite and at least 0."),
         (
             {"sampling": "fixed"},
-            "sampling is 'fixed': it must be 'poisson' or 'truncated_poisson' or 'shuffle'.",
+            "sampling is 'fixed': it must be one of 'poisson', 'truncated_poisson', 'shuffle'.",
         ),
-        ({"relation": "swap"}, "relation is 'swap': it must be 'add_or_remove' or 'replace'."),
+        ({"relation": "swap"}, "relation is 'swap': it must be one of 'add_or_remove', 'replace'."),
         ({"sampling": "truncated_poisson"}, "max_batch is None and sampling 'truncated_poisson'"),
         ({"max_batch": 80}, "max_batch is 80 and sampling 'poisson'"),
         (
             {"sampling": "truncated_poisson", "max_batch": 0},
-            "max_batch is 0: it must be a whole number of at least 1.",
+            "max_batch is 0: it must be at least 1.",
         ),
     ],
 )

@@ -117,6 +117,13 @@ def test_one_sample_promises_nothing():
         (lambda: analytic_gaussian_sigma(math.inf, 1, 0.1), "sensitivity is inf"),
         (lambda: nominal_gaussian_epsilon(1, 1, 1.0), "delta is 1.0"),
         (lambda: random_dp_gamma(0), "num_samples is 0: it must be at least 1"),
+        (lambda: random_dp_gamma(2.5), "num_samples is 2.5: it must be a whole number of at least 1"),
+        (
+            lambda: analytic_gaussian_epsilon("a", 1, 0.1),
+            "sensitivity is 'a': it must be finite and at least 0",
+        ),
+        (lambda: analytic_gaussian_sigma(1, None, 0.1), "epsilon is None: it must be at least 0"),
+        (lambda: nominal_gaussian_epsilon(1, 1, "x"), r"delta is 'x': it must lie in \(0, 1\)"),
     ],
 )
 def test_what_is_wrong_is_named(call, words):

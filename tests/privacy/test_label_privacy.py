@@ -129,6 +129,12 @@ def test_event_without_noise_is_not_private():
         ),
         (lambda: randomized_response_probabilities(0, 1.0), "num_classes is 0: it must be at least 1"),
         (lambda: label_event(3, math.nan), "epsilon is nan"),
+        (
+            lambda: randomized_response_probabilities(2.5, 1.0),
+            "num_classes is 2.5: it must be a whole number",
+        ),
+        (lambda: randomized_response_probabilities(3, "a"), "epsilon is 'a': it must be at least 0"),
+        (lambda: rr_with_prior_probabilities(["a"], 1.0), "prior is no array of numbers"),
     ],
 )
 def test_what_is_wrong_is_named(call, words):

@@ -56,3 +56,10 @@ def test_mapped_over_models_is_the_loop():
             flat(jax.tree.map(lambda leaf, k=k: leaf[k], mapped)), flat(one), rtol=1e-6
         )
     assert not flat(jax.tree.map(lambda leaf: leaf[0], mapped)).any()
+
+
+def test_what_is_not_one_key_is_refused():
+    with pytest.raises(ValueError, match=r"^key is 0: it must be a random key of JAX"):
+        gaussian_noise(0, TREE, 1.0)
+    with pytest.raises(ValueError, match=r"^key has shape \(3,\): it must be one key, of shape \(\)"):
+        gaussian_noise(jax.random.split(jax.random.key(0), 3), TREE, 1.0)

@@ -171,3 +171,10 @@ def test_records_do_not_wait_for_one_another():
     np.testing.assert_array_equal(together[:3], 0.0)
     assert (together[3:] > 0).all()
     assert np.median(together[3:]) < 5
+
+
+def test_a_search_needs_a_step():
+    model = mlp(num_classes=2, hidden=3)
+    params = model.init(jax.random.key(0), jnp.ones(4))
+    with pytest.raises(ValueError, match="steps is 0: it must be at least 1"):
+        adversarial_distance(model, params, Records(jnp.ones(4), jnp.int32(0)), steps=0)

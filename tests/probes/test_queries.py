@@ -66,3 +66,10 @@ def test_noise_belongs_to_the_record_and_the_number_of_the_query():
         versions(x, ("noise",), jax.random.key(5), noise=0.3)[1],
     ):
         assert abs(np.corrcoef((other - x).ravel(), first.ravel())[0, 1]) < 0.05
+
+
+def test_a_query_that_is_not_there_is_refused():
+    with pytest.raises(
+        ValueError, match=r"^queries holds 'turn': it must hold names of 'flip', 'shift', 'noise'"
+    ):
+        versions(np.zeros((4, 4), np.float32), ("flip", "turn"), KEY, noise=0.1)

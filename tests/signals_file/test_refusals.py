@@ -578,3 +578,7 @@ def test_a_p_that_gives_no_norm(world, p):
     assert_refused(
         world.arrays, "embedding_p is …: the p of a norm must be at least 1 (inf is allowed)", embedding_p=p
     )
+
+
+def test_arrays_without_names_are_refused():
+    assert_refused([np.zeros((4, 3))], "arrays is a list: it must be a mapping from names to arrays.")

@@ -482,6 +482,13 @@ def test_intervals_refuse_membership_other_than_zero_and_one(interval):
         interval(scores, member + 1)
 
 
+@pytest.mark.parametrize("scores", [["a", "b"], [[1.0, 2.0], [1.0]]])
+@pytest.mark.parametrize("estimate", [auc, roc_curve])
+def test_points_refuse_what_are_no_numbers(estimate, scores):
+    with pytest.raises(ValueError, match=r"^scores is no array of numbers"):
+        estimate(scores, [True, False])
+
+
 @every_interval
 def test_intervals_refuse_scores_that_are_all_missing(interval):
     scores, member = world(np.random.default_rng(16), **SIGNAL)

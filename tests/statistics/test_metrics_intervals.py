@@ -381,6 +381,37 @@ def test_degrees_of_freedom_decide_the_quantile():
         (lambda s, m: metrics.auc_difference(s, s[1:], m), "member has shape"),
         (lambda s, m: metrics.auc_interval(s, m[:, :1] | ~m[:, :1]), "member has shape"),
         (lambda s, m: metrics.ppv_interval(s, m, 0.1, 1.0), "prior is 1.0"),
+        (lambda s, m: metrics.auc_interval(s, m, "a"), "confidence is 'a': it must lie in"),
+        (lambda s, m: metrics.tpr_interval(s, m, None), r"fpr is None: it must lie in \[0, 1\]"),
+        (
+            lambda s, m: metrics.tpr_at_fpr(s, m, [0.1, 0.2]),
+            r"fpr is \[0\.1, 0\.2\]: it must lie in \[0, 1\]",
+        ),
+        (lambda s, m: metrics.estimable(m, -1), "fpr is -1: it must lie in"),
+        (lambda s, m: metrics.estimable(np.arange(3), 0.1), r"member\[2\] is 2: a mask holds only"),
+        (
+            lambda s, m: metrics.cross_fit_decisions(s, m, folds=2.5),
+            "folds is 2.5: it must be a whole number",
+        ),
+        (lambda s, m: metrics.mean_interval(s), r"values has shape \(\d+, \d+\): it must be \[K\]"),
+        (
+            lambda s, m: metrics.clustered_error(s[0], m[0]),
+            r"influence has shape \(\d+,\): it must be \[K, N\]",
+        ),
+        (lambda s, m: metrics.clustered_error(s, m[0]), "known has shape"),
+        (lambda s, m: metrics.auc_interval(s, m, twin=np.array([1, 0])), r"twin has shape \(2,\)"),
+        (
+            lambda s, m: metrics.auc_p_value(s, m, np.full(len(s), 99)),
+            r"twin\[0\] is 99: it must be another model",
+        ),
+        (
+            lambda s, m: metrics.auc_interval(s * np.nan, m),
+            "scores hold no number: scores of members and of non",
+        ),
+        (
+            lambda s, m: metrics.auc_interval([*s.astype(str).tolist()[:-1], [1.0]], m),
+            "scores is no array of numbers",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(call, words):

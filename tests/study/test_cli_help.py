@@ -60,6 +60,15 @@ def test_commands_have_examples_and_show_defaults_that_are_zero(script):
         assert "--seed: Seed of the attacks that draw numbers, with --signals. (default: 0)" in text
 
 
+@pytest.mark.parametrize("script", ["tradeoff", "dynamics", "compare", "rnn_vs_ffnn"])
+def test_studies_of_many_runs_say_what_their_workdir_is(script):
+    text = said(script)
+    assert "--workdir: The directory of the study: its runs and what they show are written there" in text
+    assert "bucket" not in text.split("Fields of the config")[0]
+    assert "(default: )" not in text
+    assert "(default: [])" not in text
+
+
 def _installed(tmp_path, *given):
     """What an installed command prints and says: its own name is all that it knows of where it is."""
     program = tmp_path / "mia-attack"
@@ -73,6 +82,7 @@ def test_an_installed_command_names_no_script(tmp_path):
     text = _installed(tmp_path, "--help").stdout
     assert "  mia-attack --workdir=runs/digits --attacks=all" in text
     assert "scripts/" not in text
+    assert "docs/" not in text
     assert "  python scripts/attack.py --workdir=runs/digits --attacks=all" in said("attack")
     refused = _installed(tmp_path, f"--workdir={tmp_path / 'none'}")
     assert refused.returncode == 2

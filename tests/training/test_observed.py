@@ -82,6 +82,39 @@ def test_a_part_without_records_is_refused(tiny, dataset, five):
         list(train_shadow_models(tiny, empty, five, TrainingConfig(batch_size=4), (1,), keys.roots(0)))
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epochs": ()}, r"epochs is \(\): it must hold at least one epoch, and rise"),
+        ({"epochs": (2, 1)}, r"epochs is \(2, 1\): it must hold at least one epoch, and rise"),
+        ({"epochs": 1}, "epochs is 1: it must hold at least one epoch"),
+        ({"keys": 0}, r"keys is 0: it must be what keys\.roots makes of a seed"),
+        (
+            {"membership": np.ones((5, 20), bool)},
+            r"membership is a ndarray: it must be what membership\.draw makes",
+        ),
+        (
+            {"hyper": hyper_of(TrainingConfig(), 2)},
+            r"hyper\.learning_rate has shape \(2,\): it must have one entry for",
+        ),
+        ({"numbers": [1]}, r"numbers has shape \(1,\): it must have one entry for each of 5 models"),
+        ({"chunks": [(0, 9)]}, r"chunks holds \(0, 9\): it must be \(start, stop\) of the 5 models"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(tiny, dataset, five, changes, words):
+    given = {"membership": five, "epochs": (1,), "keys": keys.roots(0)} | changes
+    with pytest.raises(ValueError, match=words):
+        list(train_shadow_models(tiny, dataset, training=TrainingConfig(batch_size=4), **given))
+
+
+def test_the_membership_of_another_pool_is_refused(tiny, dataset, five):
+    other = five._replace(member=np.ones((5, 60), bool))
+    with pytest.raises(
+        ValueError, match=r"membership\.member is of 60 records: it must be of the 20 of dataset\.pool"
+    ):
+        list(train_shadow_models(tiny, dataset, other, TrainingConfig(batch_size=4), (1,), keys.roots(0)))
+
+
 def mesh_of(platform, devices):
     return SimpleNamespace(devices=np.asarray([SimpleNamespace(platform=platform)] * devices), size=devices)
 

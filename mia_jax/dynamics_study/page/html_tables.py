@@ -73,7 +73,7 @@ def comparison_table(rows: DynamicsRows) -> Table | None:
         [
             *(Cell(spoken(str(row["factor"]))), Cell(row["second"]), Cell(row["first"]), Cell(row["at"])),
             Cell(_title(row["measure"])),
-            tables.number_cell(Interval(row["difference"], row["low"], row["high"])),
+            tables.number_cell(Interval(*(row[f"difference{end}"] for end in ("", "_low", "_high")))),
             Cell(f"{row['p']:.2g}"),
             Cell(row["shared"]),
         ]
