@@ -14,7 +14,7 @@ from mia_jax.comparison.rows import TABLES, ComparisonRows
 from mia_jax.comparison.runs import Run, runs
 from mia_jax.config import Config
 from mia_jax.progress import Reporter, Silent
-from mia_jax.runs import run_directory
+from mia_jax.runs import contents, locking, run_directory
 from mia_jax.runs.identity import RunError
 from mia_jax.runs.run_directory import RunDirectory
 from mia_jax.runs.store import Store
@@ -75,7 +75,7 @@ def compare(
 def _run(one: Run, path: Path, reference: str, tell: Reporter) -> tuple[RunDirectory, dict[str, Any]]:
     """One run, trained, attacked and measured; what is finished is not done again."""
     path.mkdir(parents=True, exist_ok=True)
-    with run_directory.locked(path):
+    with locking.locked(path):
         run = study.train(one.config, path, tell=tell)
         signature = _signature(run, reference)
         kept: dict[str, Any] = run.store.read_json(KEPT) or {}
@@ -106,7 +106,7 @@ def _check(workdir: Path, todo: list[Run], overwrite: bool) -> None:
     if (workdir / "config.json").exists():
         raise RunError(f"{workdir} holds a run of its own: name another --workdir for the comparison.")
     if not (workdir / CONFIG).exists():
-        run_directory.check_empty(workdir)
+        contents.check_empty(workdir)
     for one in todo:
         if not overwrite:
             run_directory.check_config(workdir / one.name, one.config)

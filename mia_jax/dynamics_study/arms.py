@@ -6,7 +6,7 @@ import itertools
 from typing import NamedTuple
 
 from mia_jax.config import Config, ConfigError, with_changes
-from mia_jax.runs.run_directory import OURS
+from mia_jax.runs.contents import OURS
 
 
 class Run(NamedTuple):

@@ -18,7 +18,7 @@ from mia_jax.dynamics_study.calling import NotPlacedError
 from mia_jax.dynamics_study.claims import claims
 from mia_jax.dynamics_study.rows import FAMILY, Arm, DynamicsRows, Shown
 from mia_jax.progress import Reporter, Silent
-from mia_jax.runs import run_directory
+from mia_jax.runs import contents, locking, run_directory
 from mia_jax.runs.identity import RunError
 from mia_jax.runs.run_directory import RunDirectory
 from mia_jax.runs.store import Store
@@ -84,7 +84,7 @@ def _run_arms(one: Run, path: Path, with_family: bool, tell: Reporter) -> tuple[
     """One run's arms, a family each; what is trained or measured is not done again."""
     path.mkdir(parents=True, exist_ok=True)
     # The caller holds the study's own directory.
-    with run_directory.locked(path) if one.levels else contextlib.nullcontext():
+    with locking.locked(path) if one.levels else contextlib.nullcontext():
         run = study.train(one.config, path, tell=tell)
         dataset = data.load(one.config.data, one.config.canaries)
         built = models.build_families(one.config.families, dataset)[1]
@@ -132,7 +132,7 @@ def _check(workdir: Path, todo: Sequence[Run], overwrite: bool) -> None:
         if (workdir / "config.json").exists():
             raise RunError(f"{workdir} holds a run of its own: name another --workdir for the study.")
         if not (workdir / "dynamics_config.json").exists():
-            run_directory.check_empty(workdir)
+            contents.check_empty(workdir)
     if FAMILY in todo[0].levels and _names_families(todo):
         raise ConfigError(
             f"config.dynamics.factors has the name {FAMILY!r}: where runs have several families, it is theirs; choose "

@@ -11,31 +11,19 @@ from mia_jax.report import atomic, tables
 from mia_jax.report.claims import whole_auc
 from mia_jax.report.inputs import Pair, ReportInputs, Row, finite, last_rows
 from mia_jax.report.selection import grouped_attack, strongest
+from mia_jax.runs.contents import REPORTS
 from mia_jax.runs.store import Address, Store, address, below
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-WRITTEN = (
-    "figures",
-    "vulnerability",
-    "report.html",
-    "results.json",
-    "results.csv",
-    "utility.csv",
-    "slices.csv",
-    "privacy.csv",
-    "audit.csv",
-)
-"""What a report writes into a directory, some of it only where there is something to write."""
-
 FIGURES = ("exposure_by_attack", "roc", "exposure_by_group", "exposure_over_training", "score_distributions")
 """The figures, in the order of the page."""
 
 
 def write_report(inputs: ReportInputs, directory: Address) -> Address:
-    """Write `WRITTEN` and give the address of report.html; a bucket gets copies of what is made in a folder.
+    """Write `contents.REPORTS` and give the address of report.html; a bucket gets copies of what is made in a folder.
 
     results.json and results.csv always; utility.csv, slices.csv, privacy.csv, audit.csv and vulnerability/FAMILY.csv
     where they have rows; figures/*.svg and *.png. Page and figures are made in memory first, then each
@@ -57,13 +45,13 @@ def _copy(folder: pathlib.Path, store: Store) -> None:
     files = {str(file.relative_to(folder)): file for file in folder.rglob("*") if file.is_file()}
     for name in sorted(files, key=lambda name: (name == "report.html", name)):
         store.write(name, files[name].read_bytes())
-    for name in (there for written in WRITTEN for there in store.names(written)):
-        if name not in files and (name in WRITTEN or name.split("/")[0] in WRITTEN):
+    for name in (there for written in REPORTS for there in store.names(written)):
+        if name not in files and (name in REPORTS or name.split("/")[0] in REPORTS):
             store.delete(name)
 
 
 def _write_locally(inputs: ReportInputs, directory: pathlib.Path) -> pathlib.Path:
-    """Write `WRITTEN` into a folder."""
+    """Write `contents.REPORTS` into a folder."""
     from mia_jax.report import figures, page
 
     drawn = draw(inputs)

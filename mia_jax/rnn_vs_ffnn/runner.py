@@ -14,7 +14,7 @@ from mia_jax.config import Config, ConfigError, from_config_dict
 from mia_jax.progress import Reporter
 from mia_jax.report import atomic
 from mia_jax.rnn_vs_ffnn import page, results
-from mia_jax.runs import run_directory
+from mia_jax.runs import locking
 
 
 def chosen(configs: Path, only: Sequence[str]) -> list[Path]:
@@ -40,7 +40,7 @@ def run(path: Path, workdir: Path, kept: Path, *, data: str, tell: Reporter, sca
     asked.scale = scale
     config = from_config_dict(asked)
     workdir.mkdir(parents=True, exist_ok=True)
-    with run_directory.locked(workdir):
+    with locking.locked(workdir):
         with _timed(workdir / "seconds.json") as spent:
             essentials = _essentials(config, workdir, tell)
         results.write({**essentials, "seconds": round(spent["seconds"])}, kept / f"{path.stem}.json")

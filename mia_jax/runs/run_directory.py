@@ -1,88 +1,26 @@
 """A run directory: what is in it, whose it is, and how far it has come.
 
-It is a local folder, or whatever else TensorStore opens (`gs://…`, `s3://…`), with the same entries.
-
-config.json            resolved config, format, fingerprint of the data, size and plan of every family
-data.json              facts of the data
-labels.npz             labels of the pool, the population and the test records
-environment.json       one entry for every command that worked on it
-membership.npz         member, indices, mask, twin
-signals/FAMILY/PART/…  Zarr arrays [K, T, N]
-commits/FAMILY/…       one record per finished segment: what has no record, does not exist
-states/FAMILY/…        where an unfinished chunk of models goes on
-parameters/FAMILY/…    where asked for
-processes/JOB/…        signs of life of processes that train or attack together
-tradeoff/              what a trade-off summarised of this run
-dynamics/              what following its records measured; dynamics.html, arms/, records/, …: what that shows
-scores/FAMILY/ATTACK   Zarr arrays [K, T, N] below the name of the job, and ATTACK.json: what made them, and which
-results.json, results.csv, utility.csv, slices.csv, privacy.csv, audit.csv, vulnerability/, figures/, report.html
+It is a local folder, or whatever else TensorStore opens (`gs://…`, `s3://…`), with the same entries;
+`mia_jax.runs.contents` lists them.
 """
 
 from __future__ import annotations
 
-import fcntl
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from mia_jax import config as configs
 from mia_jax.blocks import records_at_once, whole
 from mia_jax.config import Config, FamilyConfig
-from mia_jax.runs.identity import FORMAT, JobError, RunError, check_format, check_same, family_hash
+from mia_jax.runs import contents
+from mia_jax.runs.identity import FORMAT, RunError, check_format, check_same, family_hash
 from mia_jax.runs.processes import ALONE
 from mia_jax.runs.segments import Segments
-from mia_jax.runs.signs_of_life import LOCK, SILENCE, leased
-from mia_jax.runs.store import LOCKED, WITHOUT_LOCKS, Address, Store, address, unwritten
+from mia_jax.runs.store import Address, Store, address, unwritten
 from mia_jax.training import Plan
 from mia_jax.types import Dataset, Membership
-
-REPORTS = (
-    "figures",
-    "vulnerability",
-    "report.html",
-    "results.json",
-    "results.csv",
-    "utility.csv",
-    "slices.csv",
-    "privacy.csv",
-    "audit.csv",
-)
-"""What a report writes."""
-
-DYNAMICS = (
-    "dynamics",
-    "dynamics.html",
-    "dynamics.json",
-    "dynamics_arms.csv",
-    "dynamics_curves.csv",
-    "dynamics_comparisons.csv",
-    "arms",
-    "records",
-    "early_warning",
-)
-"""What following a run's records through training keeps and writes."""
-
-# In the order of their removal: whatever stops it, what is left is still known for a run.
-OURS = (
-    "tradeoff",
-    *DYNAMICS,
-    "processes",
-    "commits",
-    "states",
-    "parameters",
-    "signals",
-    "scores",
-    *REPORTS,
-    "membership.npz",
-    "labels.npz",
-    "environment.json",
-    "data.json",
-    "config.json",
-)
 
 
 class RunDirectory:
@@ -314,11 +252,11 @@ def create(
     """
     old = _read_record(path)
     if old is None:
-        check_empty(path)
+        contents.check_empty(path)
     fingerprint = dataset.facts["fingerprint"]
     if old is None or overwrite:
         if old is not None:
-            remove(path, OURS)
+            contents.remove(path, contents.OURS)
         record = {"format": FORMAT, "data_fingerprint": fingerprint, "config": configs.to_mapping(config)}
         run = RunDirectory(path, record)
     else:
@@ -344,7 +282,7 @@ def check_config(path: Address, config: Config) -> None:
 def clear(path: Address) -> None:
     """Remove the run at `path`, if there is one, and nothing else."""
     if _read_record(path) is not None:
-        remove(path, OURS)
+        contents.remove(path, contents.OURS)
 
 
 def kept_noise(path: Address, question: str) -> float | None:
@@ -363,89 +301,7 @@ def existing(path: Address) -> RunDirectory:
     return RunDirectory(path, record)
 
 
-@contextmanager
-def locked(
-    path: Address,
-    *,
-    existing: bool = False,
-    silence: float = SILENCE,
-    say: Callable[[str], None] = lambda text: None,
-) -> Iterator[Address]:
-    """Hold the directory for this process; a second process is refused (`JobError`).
-
-    A local directory is held by the system's own lock, which ends with its process; any other, and one on a
-    file system without locks, by a sign of life in it (`signs_of_life.leased`). existing: refuse a directory
-    that is not there, rather than make it. silence: seconds after which a holder's silence is its death.
-    """
-    place = address(path)
-    if existing and not (place.is_dir() if isinstance(place, Path) else Store(place).exists("config.json")):
-        raise RunError(f"{place} does not exist: run scripts/train.py with this --workdir first.")
-    if not isinstance(place, Path):
-        with leased(Store(place), silence=silence, say=say):
-            yield place
-        return
-    with _lock_file(place) as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise JobError(
-                f"{place} is in use by another process: wait for it, or name another --workdir."
-            ) from None
-        except OSError as error:
-            if error.errno not in WITHOUT_LOCKS:
-                raise
-            with leased(Store(place), silence=silence, say=say):
-                # What the dead have left holds their files for ever.
-                Store(place).release(but=LOCK)
-                yield place
-            return
-        yield place
-
-
 _LABELLED = ("pool", "population", "test")
-
-
-def _lock_file(path: Path) -> IO[str]:
-    """The open lock of a directory, made where it is missing."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        return (path / "lock").open("w")
-    except FileExistsError:
-        raise RunError(f"{path} is a file, and no directory: name another --workdir.") from None
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}; name another --workdir.") from None
-
-
-def check_empty(path: Address) -> None:
-    """Refuse a directory that holds anything but no run, whatever its name (`RunError`).
-
-    config.json is what a run writes first and removes last: where it is missing, nothing is a run's.
-    """
-    place, half_made = address(path), {"lock", LOCK}
-    if isinstance(place, Path):
-        there = [entry.name for entry in place.iterdir()] if place.exists() else []
-    else:
-        there = Store(place).names()
-    strangers = [name for name in there if name not in half_made and not name.endswith(LOCKED)]
-    if strangers:
-        raise RunError(
-            f"{path} is not empty and holds no run ({sorted(strangers)[0]} is there): name another --workdir."
-        )
-
-
-def remove(path: Address, names: Sequence[str]) -> None:
-    """Remove what we write below a directory, in this order, and nothing else."""
-    place = address(path)
-    for name in names:
-        if isinstance(place, Path):
-            for entry in (place / name, place / f"{name}{LOCKED}"):
-                if entry.is_dir():
-                    shutil.rmtree(entry)
-                else:
-                    entry.unlink(missing_ok=True)
-        else:
-            Store(place).delete(name)
-            Store(place).delete_under(f"{name}/")
 
 
 def _read_record(path: Address) -> dict[str, Any] | None:

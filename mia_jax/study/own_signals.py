@@ -22,7 +22,7 @@ from mia_jax.attacks import Observations
 from mia_jax.config import AttackName, Config, ConfigError
 from mia_jax.progress import Reporter, Silent
 from mia_jax.report.inputs import ReportInputs
-from mia_jax.runs import run_directory
+from mia_jax.runs import contents, locking
 from mia_jax.runs.identity import RunError
 from mia_jax.runs.store import Address, Store
 from mia_jax.signals_file import SignalsFile, load
@@ -42,7 +42,7 @@ FORMAT = "mia_jax own signals 1"
 SHOWN = ("name", "seed", "attacks", "report")
 """The sections of a config that mean something for signals which somebody brings."""
 
-OURS = ("scores.npz", *run_directory.REPORTS, "signals.json")
+OURS = ("scores.npz", *contents.REPORTS, "signals.json")
 """In the order of their removal: whatever stops it, what is left is still known for ours."""
 
 
@@ -66,13 +66,13 @@ def attack_file(
     brought = load(path, embedding_p=embedding_p)
     record = _record(brought, config, embedding_p)
     _check_free(workdir, record, overwrite=overwrite)
-    with run_directory.locked(workdir):
+    with locking.locked(workdir):
         _check_free(workdir, record, overwrite=overwrite)
         earlier = {} if overwrite else _earlier(workdir, record)
         inputs, scores = attack(brought, config, earlier=earlier, tell=tell)
         store = Store(workdir)
         if not _same(_old_record(workdir), record):
-            run_directory.remove(workdir, OURS)
+            contents.remove(workdir, OURS)
             store.write_json("signals.json", record)
         store.write_arrays("scores.npz", scores)
         tell.say(f"report: {_write_report(inputs, workdir)}")
@@ -263,7 +263,7 @@ def _check_free(workdir: Address, record: Mapping[str, Any], *, overwrite: bool)
     """Make sure that `workdir` is free, or holds earlier results of the same file and settings (`RunError`)."""
     old = _old_record(workdir)
     if old is None:
-        run_directory.check_empty(workdir)
+        contents.check_empty(workdir)
         return
     if overwrite or _same(old, record):
         return

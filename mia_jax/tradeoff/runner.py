@@ -17,7 +17,7 @@ from mia_jax import __version__, data, defences, models, releases, sensitivity, 
 from mia_jax import config as configs
 from mia_jax.config import Config, ConfigError
 from mia_jax.progress import Reporter, Silent
-from mia_jax.runs import run_directory
+from mia_jax.runs import contents, locking, run_directory
 from mia_jax.runs.identity import RunError
 from mia_jax.runs.run_directory import RunDirectory
 from mia_jax.runs.store import Store
@@ -110,7 +110,7 @@ def arm_rows(run: RunDirectory, checkpoint: int = -1) -> Rows:
 def _run_arm(arm: Arm, path: Path, tell: Reporter) -> RunDirectory:
     """One arm's run, trained and attacked; what is finished is not done again."""
     path.mkdir(parents=True, exist_ok=True)
-    with run_directory.locked(path):
+    with locking.locked(path):
         run = study.train(arm.config, path, tell=tell)
         if (run.store.read_json(f"{KEPT}/rows.json") or {}).get("signature") != _signature(run):
             study.attack(run, tell=tell)
@@ -265,7 +265,7 @@ def _check(workdir: Path, todo: Sequence[Arm], overwrite: bool) -> None:
     if (workdir / "config.json").exists():
         raise RunError(f"{workdir} holds a run of its own: name another --workdir for the trade-off.")
     if not (workdir / "tradeoff_config.json").exists():
-        run_directory.check_empty(workdir)
+        contents.check_empty(workdir)
     for arm in todo:
         if not overwrite:
             run_directory.check_config(workdir / arm.name, arm.config)

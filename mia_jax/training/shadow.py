@@ -270,7 +270,8 @@ def train_shadow_models(
     `models_together`, the feed and the matmul precision may change rounding. Raises ValueError for arguments that
     do not fit together.
     """
-    _check(dataset, membership, epochs, keys)
+    _check(dataset, membership, epochs, training.epochs, keys)
+    check_model(model, jax.tree.map(lambda leaf: leaf[0], dataset.pool.x), dataset.num_classes)
     mesh = mesh or model_mesh()
     num_models = membership.member.shape[0]
     # On the host: what lies on a device must not grow with K.
@@ -298,9 +299,6 @@ def train_shadow_models(
     programs = programs_of(recipe, mesh, sizes.models_together, tuple(probes))
     parts = (dataset.pool, dataset.population, dataset.test)
     one_record = jax.tree.map(lambda leaf: leaf[0], parts[0].x)
-    check_model(model, one_record, dataset.num_classes)
-    if epochs[-1] > training.epochs:
-        raise ValueError(f"epochs is {epochs}: its last must be at most training.epochs, {training.epochs}.")
     own_keys = record_keys(keys.attack, dataset.pool.size) if probes else None
     fed = training if training.feed != "auto" else dataclasses.replace(training, feed=sizes.feed)
     if memory.stays_resident(fed, parts, mesh):
@@ -365,7 +363,7 @@ def _train_chunk(
         yield Segment(*models, checkpoint, epoch, observed, to_host(states, count))
 
 
-def _check(dataset: Dataset, membership: Membership, epochs: Sequence[int], keys: Roots) -> None:
+def _check(dataset: Dataset, membership: Membership, epochs: Sequence[int], last: int, keys: Roots) -> None:
     """Refuse what cannot be trained on or with (ValueError)."""
     for part in ("pool", "population", "test"):
         if not getattr(dataset, part).size:
@@ -384,6 +382,8 @@ def _check(dataset: Dataset, membership: Membership, epochs: Sequence[int], keys
     moments = np.asarray(epochs)
     if moments.ndim != 1 or not moments.size or moments[0] < 0 or (np.diff(moments) <= 0).any():
         raise ValueError(f"epochs is {epochs}: it must hold at least one epoch, and rise.")
+    if moments[-1] > last:
+        raise ValueError(f"epochs is {epochs}: its last must be at most training.epochs, {last}.")
 
 
 def _check_lengths(

@@ -152,8 +152,8 @@ def test_a_directory_that_turns_read_only_is_one_sentence_and_the_run_goes_on(
 def test_two_writers_of_the_same_segments_leave_one_run(job, same_as_expected, tmp_path):
     """Two jobs that do not know of each other, each without the lock that would keep the second out."""
     unlocked = (
-        "import contextlib\nfrom mia_jax.runs import run_directory\n"
-        "run_directory.locked = lambda path, **options: contextlib.nullcontext(path)\n"
+        "import contextlib\nfrom mia_jax.runs import locking\n"
+        "locking.locked = lambda path, **options: contextlib.nullcontext(path)\n"
     )
     jobs = [job(tmp_path, 1, before={0: unlocked}) for _ in range(2)]
     for process in (process.finish() for processes in jobs for process in processes):

@@ -14,6 +14,7 @@ import pytest
 from mia_jax.report import atomic, figures, page, sections, write_report, writing
 from mia_jax.report.inputs import AttackCard, Curve
 from mia_jax.report.marks import log_path
+from mia_jax.runs.contents import REPORTS
 
 EVIL = "<script>alert('x')</script>"
 
@@ -105,7 +106,7 @@ def test_every_file_is_there(written):
 
 def test_tables_that_may_be_empty_are_written_where_they_have_rows(full):
     names = {file.name for file in full.iterdir()}
-    assert names == set(writing.WRITTEN)
+    assert names == set(REPORTS)
     assert {file.name for file in (full / "vulnerability").iterdir()} == {"lstm.csv", "mlp.csv"}
     text = (full / "vulnerability" / "lstm.csv").read_text()
     assert text == "record,label,loss_auc,loss_se\n0,3,0.666667,\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mia_jax.runs import run_directory
+from mia_jax.runs import locking
 from mia_jax.runs.store import Store, StoreError, address, below, checksum, has_locks, unwritten
 
 
@@ -249,7 +249,7 @@ def test_a_store_without_locks_is_held_by_an_entry_and_what_the_dead_hold_is_fre
     (tmp_path / "commits").mkdir()
     left = tmp_path / "commits" / "0001.json.__lock"
     left.touch()
-    with run_directory.locked(tmp_path):
+    with locking.locked(tmp_path):
         assert (tmp_path / "lock.json").exists()
         assert not left.exists()
     assert not (tmp_path / "lock.json").exists()

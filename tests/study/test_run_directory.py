@@ -10,7 +10,7 @@ import pytest
 
 from mia_jax import study
 from mia_jax.config import FamilyConfig
-from mia_jax.runs import run_directory
+from mia_jax.runs import locking, run_directory
 from mia_jax.runs.identity import FORMAT, RunError
 from mia_jax.runs.store import StoreError
 
@@ -315,9 +315,9 @@ def test_scores_of_other_settings_are_not_reported(copy):
 
 def test_directory_in_use_is_refused(tmp_path):
     with (
-        run_directory.locked(tmp_path),
+        locking.locked(tmp_path),
         pytest.raises(RunError, match="in use by another process"),
-        run_directory.locked(tmp_path),
+        locking.locked(tmp_path),
     ):
         pass
 

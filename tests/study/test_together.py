@@ -6,7 +6,7 @@ import pytest
 from mia_jax import data, membership, study
 from mia_jax.keys import roots
 from mia_jax.progress import Silent
-from mia_jax.runs import run_directory
+from mia_jax.runs import locking, run_directory
 from mia_jax.runs.identity import JobError
 from mia_jax.runs.processes import Alone
 from mia_jax.runs.signs_of_life import Sign
@@ -154,7 +154,7 @@ def test_an_error_is_left_as_a_last_word(unfinished):
 def test_a_run_in_memory_is_the_run_on_disk(small_config, finished_run, all_numbers, tmp_path):
     """Everything goes through addresses: `memory://` has no files at all."""
     place = f"memory://{tmp_path.name}/run"
-    with run_directory.locked(place):
+    with locking.locked(place):
         run = study.train(small_config, place)
         study.attack(run)
         study.report(run)
