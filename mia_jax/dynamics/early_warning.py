@@ -16,7 +16,7 @@ from mia_jax.dynamics.halves import both_ways, by_part
 from mia_jax.dynamics.rates import ROUNDING, mean_of_known, table_of_members
 from mia_jax.dynamics.transitions import CUTS
 from mia_jax.types import Array
-from mia_jax.validation import as_mask
+from mia_jax.validation import as_mask, check_number
 
 
 class Foretold(NamedTuple):
@@ -104,8 +104,13 @@ def foretelling_of_halves(
 ) -> Foretelling:
     """The same from the vulnerability by each half, early and at the end: [2P, N] each.
 
-    The second P rows are the other halves of the first. Raises ValueError for a share outside (0, 1].
+    The second P rows are the other halves of the first. Raises ValueError for other shapes and a share outside (0, 1].
     """
+    if np.ndim(early_v) != 2 or np.shape(early_v) != np.shape(final_v) or len(early_v) % 2:
+        raise ValueError(
+            f"early_v has shape {np.shape(early_v)} and final_v {np.shape(final_v)}: both must be [2P, N], each split "
+            "and then its rest."
+        )
     # The rest of a split is its other direction: each part's list meets the verdict of its rest.
     verdict = np.roll(final_v, len(final_v) // 2, axis=0)
     early = [_held_against(v, last, share, cut) for v, last in zip(early_v, verdict, strict=True)]
@@ -185,8 +190,7 @@ def _levels(values: np.ndarray) -> np.ndarray:
 
 def _size(share: float, num_records: int) -> int:
     """How many records are listed. Raises ValueError."""
-    if not 0 < share <= 1:
-        raise ValueError(f"share is {share}: it must lie in (0, 1].")
+    check_number("share", share, lambda part: 0 < part <= 1, "lie in (0, 1]")
     return min(max(1, int(np.floor(share * num_records + 0.5 + ROUNDING))), num_records)
 
 

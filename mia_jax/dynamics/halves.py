@@ -10,7 +10,7 @@ import numpy as np
 from mia_jax.dynamics.rates import rates, sides
 from mia_jax.statistics.roc import leaders
 from mia_jax.types import Array
-from mia_jax.validation import as_mask
+from mia_jax.validation import as_mask, check_generator, check_whole
 
 
 def model_halves(
@@ -21,6 +21,8 @@ def model_halves(
     twin: int [K], the model with the complementary records (-1: none). Halves differ by one pair at
     most. Raises ValueError for fewer than two models or pairs, or no split.
     """
+    check_generator("rng", rng)
+    check_whole("num_models", num_models, 0)
     first = leaders(num_models, twin)
     groups = np.unique(first)
     if len(groups) < 2 or splits < 1:

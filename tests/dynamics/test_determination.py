@@ -166,3 +166,8 @@ def test_other_bad_input_is_refused():
         dynamics.early_determination(np.zeros((2, 3)), np.zeros(2), 0.5)
     with pytest.raises(ValueError, match=r"early_v has shape \(3,\): it must be \[T, N\]"):
         dynamics.early_determination(np.zeros(3), np.zeros(3), 0.5)
+
+
+def test_halves_are_drawn_by_a_generator():
+    with pytest.raises(ValueError, match="rng is 0: it must be a generator of NumPy"):
+        dynamics.model_halves(8, 2, 0)

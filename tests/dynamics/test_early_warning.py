@@ -190,6 +190,12 @@ def test_bad_input_is_named(change, message):
 def test_bad_lists_are_refused():
     with pytest.raises(ValueError, match="early_v has shape"):
         dynamics.foretell(np.zeros((2, 3)), 0.5)
+    with pytest.raises(
+        ValueError, match=r"early_v has shape \(2, 5\) and final_v \(4, 5\): both must be \[2P, N\]"
+    ):
+        dynamics.foretelling_of_halves(np.zeros((2, 5)), np.zeros((4, 5)), 0.1)
+    with pytest.raises(ValueError, match=r"share is None: it must lie in \(0, 1\]"):
+        dynamics.foretell(np.zeros(5), None)
     with pytest.raises(ValueError, match=r"share is 1\.5"):
         dynamics.foretell(np.zeros(3), 1.5)
     with pytest.raises(ValueError, match="parts is empty"):
