@@ -10,7 +10,7 @@ import pytest
 
 from mia_jax import study
 from mia_jax.config import FamilyConfig
-from mia_jax.runs import locking, run_directory
+from mia_jax.runs import contents, locking, run_directory
 from mia_jax.runs.identity import FORMAT, RunError
 from mia_jax.runs.store import StoreError
 
@@ -270,7 +270,7 @@ def test_overwrite_stopped_in_the_middle_can_be_repeated(steps, small_config, co
         remove(path, *args, **kwargs)
 
     remove = shutil.rmtree
-    monkeypatch.setattr(run_directory.shutil, "rmtree", stopping)
+    monkeypatch.setattr(contents.shutil, "rmtree", stopping)
     with pytest.raises(StopError):
         study.train(small_config, copy, overwrite=True)
     monkeypatch.undo()
