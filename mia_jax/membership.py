@@ -11,6 +11,7 @@ else, twins included, so that of a canary the twin says no more than any other m
 from __future__ import annotations
 
 import bisect
+import dataclasses
 from collections.abc import Collection
 
 import jax
@@ -149,6 +150,9 @@ def check_references(
         if enough
         else "choose another config.membership.train_size"
     )
+    if config.design != "paired" and 2 * config.train_size == pool_size:
+        pairs = _enough_models(dataclasses.replace(config, design="paired", num_models=4), pool_size, sides)
+        remedy += f', or {pairs} with config.membership.design "paired"'
     raise ConfigError(
         f"config.membership.num_models is {config.num_models}: of {pool_size} records about {_shown(short)} would "
         f"have fewer than two reference models on a side; {remedy}."
