@@ -204,8 +204,9 @@ def _commands(results: Results, more: str) -> list[str]:
         "## Commands and times",
         "`python scripts/rnn_vs_ffnn.py --data=PATH` makes everything, from a checkout; each config alone:",
         markdown.table(Table(("command", "seconds", "on"), lines)),
-        "Times are of training, attacks, measuring and figures, with lower priority beside other work. PATH holds the "
-        "`.npz` files that the configs name. With `--scale=full` the studies have the sizes for accelerators.",
+        "Times are of training, attacks, measuring and figures, some beside a dozen other processes on the same cores; "
+        "each config says in its first lines about how long it takes alone. PATH holds the `.npz` files that the "
+        "configs name. With `--scale=full` the studies have the sizes for accelerators.",
         f"Further: [all tables]({more}); [families compared](comparison.md) for what is matched and how; "
         "[defences](defences.md) for trade-offs.",
     ]
