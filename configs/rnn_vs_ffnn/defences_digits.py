@@ -4,7 +4,7 @@ Shows: whether defences do less for a recurrent network than for a feed-forward 
 equal epsilon and equal attack success.
 Command: python scripts/tradeoff.py --config=configs/rnn_vs_ffnn/defences_digits.py \
     --workdir=runs/rnn_vs_ffnn/defences_digits
-Time: about 9 minutes on two CPU cores.
+Time: about 9 minutes on two CPU cores, reckoned from one pool (171 s).
 With --config.scale=full it is made for accelerators.
 """
 

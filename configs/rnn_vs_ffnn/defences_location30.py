@@ -5,7 +5,7 @@ equal epsilon and equal attack success.
 Command: python scripts/tradeoff.py --config=configs/rnn_vs_ffnn/defences_location30.py \
     --workdir=runs/rnn_vs_ffnn/defences_location30 --config.data.directory=PATH
 Data: as for configs/rnn_vs_ffnn/location30.py.
-Time: about 25 minutes on two CPU cores.
+Time: about 25 minutes on two CPU cores, reckoned from one pool (442 s).
 With --config.scale=full it is made for accelerators.
 """
 
